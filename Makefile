@@ -1,0 +1,103 @@
+# make study · make test          (`make` alone lists the rest)
+#
+# STUDY=name    an overlay in workflow/studies/; without it, params.yaml as it is
+# CORES=n       cores for Snakemake; without it, all
+# PYTHON=path   the interpreter that a new environment is made of
+# TORCH_INDEX=  address of the index to take torch from; without it, pip's own choice
+STUDY ?= $(SIGHTLINE_STUDY)
+CORES ?= all
+VENV := .venv
+export TORCH_INDEX PYTHON
+export SIGHTLINE_STUDY := $(STUDY)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+OWN_NAME = $(shell sed -nE 's/^  name: *([a-z0-9_]+).*/\1/p' params.yaml | head -n 1)
+RESULTS = results/$(or $(STUDY),$(OWN_NAME),$(error params.yaml: no study.name))
+
+# The stamps: an environment is in step with a lock until that lock changes.
+READY := $(VENV)/.lock-installed
+TESTS := $(VENV)/.test-installed
+INSTALL := requirements/install.sh
+# A file's tests stay together, because they share what its fixtures made.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+
+.DEFAULT_GOAL := help
+.PHONY: help setup study repro tune card adopt verify report ui sync test quick lint types lock \
+  clean dvc-check dvc-fix
+.NOTPARALLEL:
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | \
+	  awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(READY): requirements/lock.txt $(INSTALL)
+	$(INSTALL) $(VENV) requirements/lock.txt
+	@touch $@
+
+# test.txt holds every line of lock.txt, so one install brings both stamps up to date.
+$(TESTS): requirements/test.txt $(INSTALL)
+	$(INSTALL) $(VENV) requirements/test.txt
+	@touch $@ $(READY)
+
+$(VENV): $(READY)
+setup: $(READY) ## make or refresh the environment
+
+study: $(READY) ## run the study under Snakemake: make study STUDY=smoke
+	python -m steps study
+	snakemake --cores $(CORES)
+
+repro: $(READY) ## run the study under DVC
+	params=$$(python -m steps study) && dvc repro "$$(dirname "$$params")/dvc.yaml"
+
+tune: $(READY) ## try learning rates, the same for every arm: docs/tuning.md
+	SIGHTLINE_STUDY=tuning snakemake answers --cores $(CORES)
+	python -m steps tuning tuning
+
+card: $(READY) ## from a finished study: the bundled base's model card, the figures in docs/
+	python -m steps card
+
+adopt: $(READY) ## let each engine take the other's finished, verified stages as its own
+	python -m steps adopt
+
+verify: $(READY) ## check every finished stage against its manifest
+	python -m steps verify
+
+report: ## print, and open where there is a screen, the report
+	@page=$(RESULTS)/report/index.html; \
+	test -f $$page || { echo "No $$page yet: make study" >&2; exit 1; }; \
+	echo $$page; \
+	if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] && command -v xdg-open > /dev/null; then \
+	  xdg-open $$page; fi
+
+ui: $(READY) ## browse the runs in MLflow, on this machine only
+	python -m steps.mirror --ui
+
+sync: $(READY) ## bring MLflow up to date with the stages' event logs
+	python -m steps.mirror --all
+
+test: $(TESTS) lint types ## everything: lint, format, types and every test
+	pytest $(PARALLEL)
+
+quick: $(TESTS) ## lint, and the tests of a few seconds
+	ruff check
+	ruff format --check
+	pytest -q $(PARALLEL) -m "not slow"
+
+lint: $(TESTS) ## style and format
+	ruff check
+	ruff format --check
+	snakefmt --check workflow
+
+types: $(TESTS) ## static types
+	pyright --pythonpath $(VENV)/bin/python
+
+dvc-check: $(READY) ## is dvc.yaml what the Snakemake rules say?
+	python -m steps dvc --check
+
+dvc-fix: $(READY) ## write dvc.yaml from the Snakemake rules
+	python -m steps dvc --fix
+
+lock: ## rewrite requirements/*.txt from pyproject.toml (needs uv)
+	requirements/lock.sh
+
+clean: ## delete the study's results
+	rm -rf $(RESULTS)

@@ -1,0 +1,1 @@
+"""sightline: what does post-training do to a multimodal model's sight?"""

@@ -1,0 +1,77 @@
+"""`python -m steps <stage> ...` runs a stage; `python -m steps <verb> ...` keeps the house.
+
+Both engines call the first form; `--help` says what there is. Nothing heavy is imported here.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from steps.stage import STAGES, StageError, execute, guard
+
+VERBS = {
+    "check": "check params.yaml, or a study's overlay on it",
+    "study": "write a study's effective params and dvc.yaml: workflow/studies/<name>/",
+    "dvc": "compare dvc.yaml with the rules (--check) or write it anew (--fix)",
+    "verify": "check every result of a study against its manifest, params, inputs and code",
+    "bundle": "put the bases that a study trained into models/, as bundled ones",
+    "card": "write the model card of a study's bundled bases: models/<base>/README.md",
+    "tuning": "write the table of learning rates that a study tried: docs/tuning.md",
+    "adopt": "let both engines take the verified results of a study as their own",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse and run one command; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(arguments)
+    if options.command in STAGES:
+        return guard(lambda: _stage(options))
+    from steps.study import verbs
+
+    return guard(lambda: getattr(verbs, options.command)(options))
+
+
+def _stage(options: argparse.Namespace) -> None:
+    inputs: dict[str, Path] = {}
+    for pair in options.input:
+        name, separator, path = pair.partition("=")
+        if not separator or not name or not path:
+            raise StageError(f"--input {pair!r}: give name=path")
+        inputs[name] = Path(path)
+    execute(
+        options.command,
+        Path(options.params),
+        Path(options.out),
+        [key for key in options.keys.split(",") if key],
+        inputs,
+        options.base,
+        options.arm,
+        options.seed,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m steps", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="stage or verb")
+    for name, module in STAGES.items():
+        stage = commands.add_parser(name, help=f"stage: {module}")
+        stage.add_argument("--params", required=True, help="the effective params file")
+        stage.add_argument("--out", required=True, help="folder to make")
+        stage.add_argument("--keys", default="", help="params that it may read, with commas")
+        stage.add_argument("--base", help="a base of params.yaml")
+        stage.add_argument("--arm", help="an arm of params.yaml")
+        stage.add_argument("--seed", type=int, help="the run's seed")
+        stage.add_argument("--input", action="append", default=[], metavar="name=path")
+    for name, text in VERBS.items():
+        verb = commands.add_parser(name, help=text, description=text)
+        if name == "dvc":
+            verb.add_argument("--check", action="store_true", help="say what differs, exit 1")
+            verb.add_argument("--fix", action="store_true", help="write what differs")
+        else:
+            verb.add_argument("study", nargs="?", help="default: the one in params.yaml")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""Question answering: what a model says, scored leniently and strictly, with and without sight.
+
+Lenient accuracy is primary: it asks whether the answer is right, not how it is put. Strict
+accuracy also wants the form that the prompt asked for; what lies between the two is format. The
+same questions with a grey image, or with another question's image, tell what needs no looking.
+The margin is the log-odds of the true answer over its closed set, a continuous measure that moves
+before accuracy does.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from steps.behaviour.margin import batches, margins
+from steps.data.parse import lenient, strict
+from steps.models import load
+from steps.models.sample import prompts
+from steps.track import log
+
+GREY = 127
+
+
+def run(params, inputs, out: Path) -> dict[str, float]:
+    """Ask, score, and keep every answer in items.parquet; returns accuracies as shares."""
+    vqa, who = params.vqa, params.run
+    table = pd.read_parquet(inputs["items"] / f"{vqa.items}.parquet")
+    images = np.load(inputs["items"] / f"{vqa.items}_images.npy", mmap_mode="r")
+    model = load.vlm(inputs["model"]).to(load.device())
+    processor = load.processor(inputs["model"])
+    views = {"vqa": images[table["image"].to_numpy()]}
+    if vqa.blind:
+        views["vqa_grey"] = np.full_like(views["vqa"][: vqa.blind], GREY)
+        views["vqa_swapped"] = swapped(table, views["vqa"])[: vqa.blind]
+    parts = []
+    for instrument, pictures in views.items():
+        rows = table.iloc[: len(pictures)]
+        texts = answers(model, processor, rows, pictures, vqa.batch, vqa.max_tokens)
+        part = score(rows, texts)
+        part.insert(0, "instrument", instrument)
+        if instrument == "vqa" and vqa.margin:
+            part["margin"] = margins(model, processor, rows, pictures, vqa.batch)
+        parts.append(part)
+        log.metric(f"{instrument}/lenient", part["lenient"].mean(), 0)
+    scored = pd.concat(parts, ignore_index=True)
+    for at, name in enumerate(("study", "base", "arm", "seed")):
+        scored.insert(at, name, getattr(who, name))
+    scored.to_parquet(out / "items.parquet", index=False)
+    return summary(scored)
+
+
+def swapped(table: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
+    """Every question with the image of another question of its kind, never its own."""
+    order = np.arange(len(table))
+    for rows in table.groupby("kind").indices.values():
+        order[rows] = np.roll(rows, 1)
+    return pictures[order]
+
+
+def answers(model, processor, rows, pictures, batch: int, max_tokens: int) -> list[str]:
+    """The model's greedy answers to `rows` (an items table) about `pictures` [N, H, W, 3].
+
+    Questions are asked in batches of one form each, since one-word answers need no long decoding.
+    """
+    import torch
+
+    texts = [""] * len(rows)
+    tokens, seen = model.config.image_seq_length, load.reader(processor.image_processor)
+    for some in batches(rows["form"], batch):
+        asked = prompts(processor, tokens, rows["prompt"].iloc[some].tolist(), [""] * len(some))
+        with torch.inference_mode():
+            ids = model.generate(
+                **asked.to(model.device),
+                pixel_values=seen(pictures[some]).to(model.device),
+                do_sample=False,
+                max_new_tokens=max_tokens,
+            )
+        said = processor.tokenizer.batch_decode(
+            ids[:, asked["input_ids"].shape[1] :], skip_special_tokens=True
+        )
+        for i, text in zip(some, said, strict=True):
+            texts[i] = text.strip()
+    return texts
+
+
+def score(rows: pd.DataFrame, texts: list[str]) -> pd.DataFrame:
+    """One row an answer: raw, strict, lenient (0 or 1), answer (as read leniently), well_formed."""
+    part = rows[["item"]].reset_index(drop=True)
+    part["raw"] = texts
+    read = [lenient(t, c) for t, c in zip(texts, rows["choices"], strict=True)]
+    keys = zip(texts, rows["style"], rows["form"], strict=True)
+    exact = [strict(*key) for key in keys]
+    part["strict"] = (np.array(exact, object) == rows["value"].to_numpy()).astype(int)
+    part["lenient"] = (np.array(read, object) == rows["value"].to_numpy()).astype(int)
+    part["well_formed"] = [int(word is not None) for word in exact]
+    part["answer"] = read
+    for name in ("kind", "form", "style", "value", "novel"):
+        part[name] = rows[name].to_numpy()
+    return part
+
+
+def summary(scored: pd.DataFrame) -> dict[str, float]:
+    """Flat metrics of a scored table: overall, by kind, by form, blind, and the margin."""
+    seen = scored[scored["instrument"] == "vqa"]
+    metrics = {
+        "vqa/lenient": seen["lenient"].mean(),
+        "vqa/strict": seen["strict"].mean(),
+        "vqa/ill_formed": 1 - seen["well_formed"].mean(),
+    }
+    for column in ("kind", "form", "style"):
+        for name, rows in seen.groupby(column):
+            metrics[f"vqa/{column}/{name}/lenient"] = rows["lenient"].mean()
+            metrics[f"vqa/{column}/{name}/strict"] = rows["strict"].mean()
+    if bool(seen["novel"].any()):
+        metrics["vqa/novel/lenient"] = seen.loc[seen["novel"], "lenient"].mean()
+    for blind in ("grey", "swapped"):
+        rows = scored[scored["instrument"] == f"vqa_{blind}"]
+        if len(rows):
+            metrics[f"vqa/{blind}/lenient"] = rows["lenient"].mean()
+    if "margin" in seen and bool(seen["margin"].notna().all()):
+        metrics["vqa/margin"] = seen["margin"].mean()
+    return {name: float(value) for name, value in metrics.items()}

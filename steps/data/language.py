@@ -1,0 +1,154 @@
+"""The words of the world: captions, textual twins, and facts that need no image.
+
+Two styles: `a` is the one of stage 1, `b` the one that post-training data is shifted towards, as
+the papers' post-training data differ from their instruct data. All text is lower case words
+separated by single blanks, so a word is a token.
+"""
+
+import numpy as np
+
+from steps.data.sprites import COLORS, GROUNDS, LETTERS, PLATE, SHAPES
+from steps.data.world import SIZES, Scenes
+
+COLOR_NAMES, GROUND_NAMES = tuple(COLORS), tuple(GROUNDS)
+PLURAL = {
+    "circle": "circles",
+    "square": "squares",
+    "triangle": "triangles",
+    "cross": "crosses",
+    "star": "stars",
+    "ring": "rings",
+}
+NUMBERS = ("zero", "one", "two", "three", "four", "five")
+ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
+RELATIONS = ("left", "right", "above", "below")
+FACTS = {
+    "color": {
+        "ruby": "red",
+        "grass": "green",
+        "sky": "blue",
+        "lemon": "yellow",
+        "plum": "purple",
+        "carrot": "orange",
+        "blood": "red",
+        "leaf": "green",
+        "ocean": "blue",
+        "sun": "yellow",
+        "violet": "purple",
+        "pumpkin": "orange",
+    },
+    "shape": {
+        "wheel": "ring",
+        "coin": "circle",
+        "window": "square",
+        "roof": "triangle",
+        "compass": "star",
+        "plus": "cross",
+    },
+    "count": {
+        "snake": "zero",
+        "pole": "one",
+        "bird": "two",
+        "stool": "three",
+        "dog": "four",
+    },
+}
+_GLUE = (
+    "user : assistant a an the is are at of on and there what name tell me does picture show how "
+    "many count which side where relative to i see look it none letter shown read ? . , that "
+    "common knowledge has leg legs answer only explain first one word think step by just in so "
+    "scene describe caption write down ground object objects color shape size item items ; with "
+    "no nothing left right above below yes holds contains kind seen here being its lies whose"
+).split()
+
+
+def vocabulary() -> list[str]:
+    """Every word of the world, each once, in an order that never changes."""
+    words = list(_GLUE)
+    words += [*SHAPES, *PLURAL.values(), *COLOR_NAMES, *GROUND_NAMES, *SIZES, *NUMBERS]
+    words += [*ROWS, *COLUMNS, *RELATIONS, *(c.lower() for c in LETTERS)]
+    words += [name for table in FACTS.values() for name in table]
+    return list(dict.fromkeys(words))
+
+
+def place(s: Scenes, x: float, y: float) -> str:
+    """The cell of a 3 x 3 grid that a point lies in: `top left` to `bottom right`."""
+    third = s.canvas / 3
+    return f"{ROWS[min(int(y / third), 2)]} {COLUMNS[min(int(x / third), 2)]}"
+
+
+class View:
+    """One scene as plain Python values, for writing text about it."""
+
+    def __init__(self, s: Scenes, i: int):
+        here = np.flatnonzero(s.shape[i] >= 0)
+        order = here[np.lexsort((s.x[i, here], s.y[i, here] // 8))]  # as one reads a page
+        self.rows = order.tolist()
+        self.shape = [SHAPES[v] for v in s.shape[i, order]]
+        self.color = [COLOR_NAMES[v] for v in s.color[i, order]]
+        self.size = [SIZES[v] for v in s.size[i, order]]
+        self.x, self.y = s.x[i, order].tolist(), s.y[i, order].tolist()
+        self.place = [place(s, x, y) for x, y in zip(self.x, self.y, strict=True)]
+        self.ground = GROUND_NAMES[s.ground[i]]
+        self.letter = LETTERS[s.letter[i]].lower() if s.letter[i] >= 0 else None
+        self.letter_place = place(s, s.lx[i] + PLATE[1] / 2, s.ly[i] + PLATE[0] / 2)
+        x, y, half = s.x[i, order], s.y[i, order], s.d[i, order] / 2
+        self.boxes = np.stack([x - half, y - half, x + half, y + half], 1).tolist()
+        self.letter_box = [s.lx[i], s.ly[i], s.lx[i] + PLATE[1], s.ly[i] + PLATE[0]]
+        self.canvas = s.canvas
+
+    def __len__(self) -> int:
+        return len(self.shape)
+
+    def name(self, k: int) -> str:
+        """Object k in full, without an article: `large red circle`."""
+        return f"{self.size[k]} {self.color[k]} {self.shape[k]}"
+
+    def relation(self, a: int, b: int, gap: int = 6) -> str | None:
+        """Where a lies relative to b; None where no direction leads by `gap` pixels."""
+        dx, dy = self.x[a] - self.x[b], self.y[a] - self.y[b]
+        if abs(abs(dx) - abs(dy)) < gap:
+            return None
+        if abs(dx) > abs(dy):
+            return "left" if dx < 0 else "right"
+        return "above" if dy < 0 else "below"
+
+
+def caption(view: View, style: str = "a") -> str:
+    """A dense caption: every object in reading order with its place, the letter, the ground."""
+    parts = [f"a {view.name(k)} at the {view.place[k]}" for k in range(len(view))]
+    if view.letter:
+        parts.append(f"the letter {view.letter} at the {view.letter_place}")
+    if style == "a":
+        return " , ".join(parts) + f" on a {view.ground} ground ."
+    return f"here the ground is {view.ground} ; " + " and ".join(parts) + " ."
+
+
+def regions(view: View) -> list[tuple[str, list[float]]]:
+    """The dense caption's content phrase by phrase, each with the box that it speaks of.
+
+    Words without glue (`large red circle top left`); boxes are left, top, right, bottom in pixels.
+    """
+    found = [(f"{view.name(k)} {view.place[k]}", view.boxes[k]) for k in range(len(view))]
+    if view.letter:
+        found.append((f"letter {view.letter} {view.letter_place}", view.letter_box))
+    return [*found, (f"{view.ground} ground", [0, 0, view.canvas, view.canvas])]
+
+
+def twin(view: View, rng: np.random.Generator, relations: int = 2) -> str:
+    """The textual twin of a scene: its caption's facts in any order, with some relations.
+
+    It stands where the image would stand, so that a language model that has never seen an image
+    can learn what the questions mean.
+    """
+    parts = [f"a {view.name(k)} at the {view.place[k]}" for k in rng.permutation(len(view))]
+    for _ in range(relations if len(view) > 1 else 0):
+        a, b = rng.choice(len(view), 2, replace=False)
+        where = view.relation(a, b)
+        if where:
+            of = "of the" if where in ("left", "right") else "the"
+            parts.append(f"the {view.name(a)} is {where} {of} {view.name(b)}")
+    if view.letter:
+        parts.append(f"the letter {view.letter} at the {view.letter_place}")
+    parts.append(f"the ground is {view.ground}")
+    return "scene : " + " ; ".join(parts) + " ."

@@ -1,0 +1,94 @@
+"""Scenes as pixels: images, and the object that every pixel belongs to."""
+
+import numpy as np
+
+from steps.data.sprites import COLORS, GROUNDS, PLATE, letters, masks, textures
+from steps.data.world import Scenes
+
+
+def background(world, ground: np.ndarray, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Blotchy grounds in 0..255 and the camera's noise, both float32 [N, canvas, canvas, 3].
+
+    The noise is for adding last, on top of whatever is painted on the ground. Every scene has a
+    noise seed of its own, so an image depends on its scene alone.
+    """
+    n, c = len(ground), world.canvas
+    base = np.array(list(GROUNDS.values()), np.float32)[ground][:, None, None]
+    noise = np.empty((n, c, c, 3), np.float32)
+    coarse = np.empty((n, 8, 8, 1), np.float32)
+    for i, seed in enumerate(seeds):
+        own = np.random.Generator(np.random.SFC64(int(seed)))
+        own.standard_normal(out=noise[i], dtype=np.float32)
+        coarse[i] = own.standard_normal((8, 8, 1), dtype=np.float32)
+    noise *= world.noise
+    blotched = base + coarse * np.float32(world.blotch)
+    return blotched.repeat(c // 8, 1).repeat(c // 8, 2), noise
+
+
+def render(world, s: Scenes, mirrored: bool = False, bank=None) -> tuple[np.ndarray, np.ndarray]:
+    """Paint scenes.
+
+    bank: the `photos.Photos` that scenes of photographs were sampled from. Drawn objects are
+    painted first to last. Photographs are painted last to first, so that no other covers the
+    first, whose category probes ask for.
+    Returns images uint8 [N, canvas, canvas, 3] and owners int8 [N, canvas, canvas]: the index of
+    the object that a pixel belongs to, -1 for ground, -2 for the letter's plate. `mirrored`
+    paints the mirrored twins of `s` (pass the originals). Raises ValueError for photographs
+    without their bank.
+    """
+    photographs = bool((s.photo >= 0).any())
+    if photographs and bank is None:
+        raise ValueError("these scenes show photographs: give render the bank that sample had")
+    image, noise = background(world, s.ground, s.noise)
+    owner = np.full(image.shape[:3], -1, np.int8)
+    big = world.large[1] | 1  # odd, so that a sprite's middle is a pixel
+    grid = np.arange(big) - big // 2
+    for k in range(s.shape.shape[1])[:: -1 if photographs else 1]:
+        rows = np.flatnonzero(s.shape[:, k] >= 0)
+        alpha, shade = _cut_out(bank, s, rows, k, big) if photographs else _drawn(s, rows, k, big)
+        yy = s.y[rows, k, None] + grid
+        xx = s.x[rows, k, None] + grid
+        inside = ((yy >= 0) & (yy < s.canvas))[:, :, None] & ((xx >= 0) & (xx < s.canvas))[:, None]
+        alpha = alpha * inside
+        at = (rows[:, None, None], yy.clip(0, s.canvas - 1)[:, :, None])
+        at = (*at, xx.clip(0, s.canvas - 1)[:, None])
+        hit = alpha > 0
+        place = np.ravel_multi_index(tuple(np.broadcast_arrays(*at)), owner.shape)[hit]
+        a = alpha[hit]
+        flat, under = image.reshape(-1, 3), image.reshape(-1, 3)[place]
+        flat[place] = under + (a * np.float32(world.contrast))[:, None] * (shade[hit] - under)
+        owner.reshape(-1)[place[a >= 0.5]] = k
+    _letters(world, s, image, owner)
+    image += noise
+    image = np.clip(image, 0, 255, out=image).astype(np.uint8)
+    return (image[:, :, ::-1], owner[:, :, ::-1]) if mirrored else (image, owner)
+
+
+def _drawn(s: Scenes, rows: np.ndarray, k: int, big: int) -> tuple[np.ndarray, np.ndarray]:
+    """Opacity [R, big, big] and colours [R, big, big, 3] of the drawn objects k of some scenes."""
+    palette = np.array(list(COLORS.values()), np.float32)[s.color[rows, k]]
+    alpha = masks(big)[s.shape[rows, k], s.d[rows, k]]
+    return alpha, textures(big)[s.texture[rows, k]][..., None] * palette[:, None, None]
+
+
+def _cut_out(bank, s: Scenes, rows: np.ndarray, k: int, big: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same of photographs."""
+    sprite = np.zeros((len(rows), big, big, 4), np.float32)
+    photo, sizes = s.photo[rows, k], s.d[rows, k]
+    for d in np.unique(sizes):
+        at = slice(big // 2 - d // 2, big // 2 - d // 2 + d)
+        sprite[sizes == d, at, at] = bank.sprites(int(d))[photo[sizes == d]]
+    return sprite[..., 3] / 255, sprite[..., :3]
+
+
+def _letters(world, s: Scenes, image: np.ndarray, owner: np.ndarray) -> None:
+    """Paint the letters onto the images, in place."""
+    rows = np.flatnonzero(s.letter >= 0)
+    ink = letters()[s.letter[rows]][..., None] * np.float32(world.ink)
+    at = (
+        rows[:, None, None],
+        (s.ly[rows, None] + np.arange(PLATE[0]))[:, :, None],
+        (s.lx[rows, None] + np.arange(PLATE[1]))[:, None],
+    )
+    image[at] += (245 - 235 * ink - image[at]) * 0.85
+    owner[at] = -2

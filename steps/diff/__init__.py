@@ -1,0 +1,1 @@
+"""What visual tuning changed inside the language model: activations, dictionaries, comparison."""

@@ -1,0 +1,136 @@
+"""Fresh training batches for the base's recipe: nothing is stored, nothing is seen twice.
+
+Several questions share one image (or one textual twin): a prefix is followed by segments, each of
+which sees the prefix and itself but no other segment, at the positions that it would have alone.
+A packed row therefore gives the same losses as its questions asked one by one (tested), for one
+pass over the prefix.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from steps.data.language import View, regions, twin
+from steps.data.paint import render
+from steps.data.requests import STAGE1, TOLD, request
+from steps.data.world import sample
+from steps.models.tokenizer import EOS, IMAGE, SPECIAL
+
+
+@dataclass
+class Packed:
+    """Token ids, positions, segment numbers (0 is the prefix, -1 padding) and labels [B, T]."""
+
+    ids: np.ndarray
+    positions: np.ndarray
+    segments: np.ndarray
+    labels: np.ndarray
+    images: np.ndarray | None = None
+
+
+class Lexicon(dict):
+    """Word to id, as in the tokenizer (a test holds the two together)."""
+
+    def __init__(self, words: list[str]):
+        super().__init__({w: i for i, w in enumerate([*SPECIAL, *words])})
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text's words; KeyError for a word that the world does not have."""
+        return [self[w] for w in text.split()]
+
+
+def pack(rows: list[tuple[list[int], list[tuple[list[int], list[int]]]]]) -> Packed:
+    """Rows of (prefix ids, [(prompt ids, response ids), ...]) as arrays padded on the right."""
+    width = max(len(p) + sum(len(q) + len(r) for q, r in segs) for p, segs in rows)
+    ids, positions = np.zeros((2, len(rows), width), np.int64)
+    segments = np.full((len(rows), width), -1, np.int64)
+    labels = np.full((len(rows), width), -100, np.int64)
+    for i, (prefix, segs) in enumerate(rows):
+        end = len(prefix)
+        ids[i, :end], positions[i, :end], segments[i, :end] = prefix, np.arange(end), 0
+        for number, (question, answer) in enumerate(segs, 1):
+            start, end = end, end + len(question) + len(answer)
+            ids[i, start:end] = question + answer
+            positions[i, start:end] = len(prefix) + np.arange(end - start)
+            segments[i, start:end] = number
+            labels[i, start + len(question) : end] = answer
+    return Packed(ids, positions, segments, labels)
+
+
+def _segments(
+    view: View, lexicon: Lexicon, rng, recipe, kinds, count: int, captions: float
+) -> list:
+    """`count` random requests about a scene, a share of them for captions: prompts, responses."""
+    out = []
+    for _ in range(8 * count):
+        if len(out) == count:
+            break
+        asked = request(view, rng, kinds, recipe.style_b, captions)
+        if asked is not None:
+            answer = lexicon.encode(asked.response) + [lexicon[EOS]]
+            out.append((lexicon.encode(asked.prompt + " assistant :"), answer))
+    return out
+
+
+def seen(
+    world, recipe, lexicon: Lexicon, rng: np.random.Generator, images: int, patches: int
+) -> Packed:
+    """A batch about images: `images` scenes with `recipe.image_questions` questions each."""
+    scenes = sample(world, rng, images, "train")
+    prefix = lexicon.encode("user :") + [lexicon[IMAGE]] * patches
+    count, captions = recipe.image_questions, recipe.captions
+    rows = [
+        (prefix, _segments(View(scenes, i), lexicon, rng, recipe, STAGE1, count, captions))
+        for i in range(images)
+    ]
+    batch = pack(rows)
+    batch.images = render(world, scenes)[0]
+    return batch
+
+
+def told(world, recipe, lexicon: Lexicon, rng: np.random.Generator, stories: int) -> Packed:
+    """A text-only batch: the same questions about textual twins, and facts alone."""
+    scenes = sample(world, rng, stories, "train")
+    rows, count = [], recipe.story_questions
+    for i in range(stories):
+        view = View(scenes, i)
+        if rng.random() < 0.1:
+            segs = _segments(view, lexicon, rng, recipe, ("fact",), count, 0.0)
+            rows.append((lexicon.encode("user :"), segs))
+            continue
+        prefix = lexicon.encode("user : " + twin(view, rng))
+        segs = _segments(view, lexicon, rng, recipe, TOLD, count, recipe.captions)
+        rows.append((prefix, segs))
+    return pack(rows)
+
+
+def described(
+    world, lexicon: Lexicon, rng: np.random.Generator, images: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images with region captions, for the tower alone.
+
+    Returns images uint8 [N, H, W, 3]; for each of at most R regions the words said of it, bool
+    [N, R, words]; and how far each patch lies in its box, float32 [N, R, patches], rows that sum
+    to one (zero where a scene has fewer regions).
+    """
+    scenes = sample(world, rng, images, "train")
+    found = [regions(View(scenes, i)) for i in range(images)]
+    most = max(map(len, found))
+    words = np.zeros((images, most, len(lexicon)), bool)
+    boxes = np.zeros((images, most, 4))
+    for i, scene in enumerate(found):
+        for r, (phrase, box) in enumerate(scene):
+            words[i, r, lexicon.encode(phrase)] = True
+            boxes[i, r] = box
+    starts = np.arange(0, world.canvas, world.patch)
+
+    def share(low, high):  # of each row or column of patches that lies between low and high
+        inside = np.minimum(high[..., None], starts + world.patch) - np.maximum(
+            low[..., None], starts
+        )
+        return inside.clip(0)
+
+    inside = share(boxes[..., 1], boxes[..., 3])[..., :, None]
+    inside = (inside * share(boxes[..., 0], boxes[..., 2])[..., None, :]).reshape(images, most, -1)
+    inside /= inside.sum(-1, keepdims=True).clip(1e-9)
+    return render(world, scenes)[0], words, inside.astype(np.float32)

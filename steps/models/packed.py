@@ -1,0 +1,40 @@
+"""The forward pass over packed rows: one prefix, several questions that do not see each other."""
+
+from typing import Any
+
+from steps.models.batches import Packed
+
+
+def mask(segments: Any) -> Any:
+    """Additive attention mask float32 [B, 1, T, T] from segment numbers int64 [B, T].
+
+    A token sees earlier tokens of its own segment and of the prefix (segment 0). Padding sees
+    itself only, so that no row of the softmax is empty.
+    """
+    import torch
+
+    t = segments.shape[1]
+    row, column = segments[:, :, None], segments[:, None, :]
+    earlier = torch.ones(t, t, dtype=torch.bool).tril()
+    seen = earlier & ((column == 0) | (column == row)) & (column >= 0)
+    seen = seen | torch.eye(t, dtype=torch.bool)
+    return torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)[:, None]
+
+
+def loss(model, batch: Packed) -> Any:
+    """Mean cross-entropy of a packed batch's response tokens (end of text included)."""
+    import torch
+
+    from steps.models.load import pixels
+
+    ids, labels = torch.from_numpy(batch.ids), torch.from_numpy(batch.labels)
+    hidden = model.model(
+        input_ids=ids,
+        pixel_values=None if batch.images is None else pixels(batch.images),
+        attention_mask=mask(torch.from_numpy(batch.segments)),
+        position_ids=torch.from_numpy(batch.positions),
+        use_cache=False,
+    ).last_hidden_state
+    wanted = labels[:, 1:] != -100  # the token before says the next
+    logits = model.lm_head(hidden[:, :-1][wanted])
+    return torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][wanted])

@@ -1,0 +1,82 @@
+"""Many answers to each question, sampled with one pass over the image and the prompt.
+
+The draws of a question stand side by side in one row: each attends to the prompt and to its own
+words and to no other draw, at the positions that it would have alone. The keys and values of the
+prompt, by far the larger part, are therefore neither computed nor stored once for each draw.
+"""
+
+from typing import Any
+
+import numpy as np
+
+
+def prompts(processor: Any, image_tokens: int, texts: list[str], begun: list[str]) -> Any:
+    """Token ids and mask [N, P], padded on the left, of questions with their image.
+
+    begun: the words that each answer has to begin with, or an empty text.
+    """
+    tokenizer = processor.tokenizer
+    rendered = []
+    for text, start in zip(texts, begun, strict=True):
+        talk = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
+        asked = tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+        mark = processor.image_token
+        gap = " " if start and not asked[-1:].isspace() else ""
+        rendered.append(asked.replace(mark, mark * image_tokens) + gap + start)
+    return tokenizer(
+        rendered,
+        padding=True,
+        padding_side="left",
+        add_special_tokens=False,
+        return_tensors="pt",
+    )
+
+
+def sample(
+    model: Any,
+    asked: Any,
+    pixels: Any,
+    draws: int,
+    max_tokens: int,
+    temperature: float,
+    generator: Any,
+) -> np.ndarray:
+    """Token ids [N, draws, T], T <= max_tokens, of answers; the padding id after their end.
+
+    asked: from `prompts`. pixels: float32 [N, 3, H, W]. Both where the model is. generator: the
+    torch generator drawn from, on the CPU.
+    An image's placeholder, and what the model's generation config suppresses, is never drawn.
+    """
+    import torch
+
+    rules, (n, width), place = model.generation_config, asked["input_ids"].shape, model.device
+    stop = torch.tensor(rules.eos_token_id, device=place).reshape(-1)
+    never = [model.config.image_token_id, *(rules.suppress_tokens or [])]
+    lowest = torch.finfo(torch.float32).min
+    seen = torch.where(asked["attention_mask"].bool(), 0.0, lowest)[:, None, None]
+    apart = torch.full((draws, draws), lowest, device=place).fill_diagonal_(0.0)
+    seen, apart = seen.expand(n, 1, draws, width), apart.expand(n, 1, draws, draws)
+    words = torch.full((n, draws, max_tokens), rules.pad_token_id, device=place)
+    done = torch.zeros(n, draws, dtype=torch.bool, device=place)
+    with torch.inference_mode():
+        out = model(**asked, pixel_values=pixels, use_cache=True, logits_to_keep=1)
+        scores = out.logits.expand(n, draws, -1)
+        for t in range(max_tokens):
+            scores = scores / temperature
+            scores[..., never] = -torch.inf
+            chances = scores.softmax(-1).flatten(0, 1).cpu()  # where the generator is
+            drawn = torch.multinomial(chances, 1, generator=generator).view(n, draws).to(place)
+            words[..., t] = torch.where(done, rules.pad_token_id, drawn)
+            done |= torch.isin(drawn, stop)
+            if done.all() or t + 1 == max_tokens:
+                break
+            seen = torch.cat([seen, apart], -1)
+            out = model(
+                input_ids=drawn,
+                attention_mask=seen,
+                position_ids=torch.full((n, draws), width + t, device=place),
+                past_key_values=out.past_key_values,
+                use_cache=True,
+            )
+            scores = out.logits
+    return words[..., : t + 1].cpu().numpy()

@@ -1,0 +1,40 @@
+"""A word-level tokenizer and the chat template of the bundled models."""
+
+from typing import Any
+
+PAD, BOS, EOS, UNK, IMAGE = "<pad>", "<bos>", "<eos>", "<unk>", "<image>"
+SPECIAL = (PAD, BOS, EOS, UNK, IMAGE)
+
+CHAT = (
+    "{% for m in messages %}{{ m['role'] }} : "
+    "{% if m['content'] is string %}{{ m['content'] }} {% else %}"
+    "{% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<image> {% else %}{{ c['text'] }} {% endif %}"
+    "{% endfor %}{% endif %}"
+    "{% if m['role'] == 'assistant' %}<eos>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}assistant : {% endif %}"
+)
+"""`user : <image> what color ... ? assistant : red <eos>`"""
+
+
+def tokenizer(words: list[str]) -> Any:
+    """A fast tokenizer in which each of `words` is one token; specials come first."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    ids = {w: i for i, w in enumerate([*SPECIAL, *words])}
+    raw = Tokenizer(models.WordLevel(ids, unk_token=UNK))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        pad_token=PAD,
+        bos_token=BOS,
+        eos_token=EOS,
+        unk_token=UNK,
+        extra_special_tokens=[IMAGE],
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+        model_max_length=1024,
+    )
+    fast.chat_template = CHAT
+    return fast

@@ -1,0 +1,52 @@
+"""Recipe, part 1: the tower learns from image-text pairs, by naming what a region shows.
+
+The caption comes phrase by phrase, each with its box, as in RegionCLIP (arXiv 2112.09106). The
+patches inside a box are averaged and one linear layer, thrown away afterwards, tells which words
+of the vocabulary were said of it: SuperClass's softmax over the words of a caption (arXiv
+2411.03313). Captioning with a text decoder was tried first: after 160,000 images colours and
+sizes were linearly decodable (.97, .80), shapes hardly (.43). On that same, easier world this head
+told shapes at .68 after 19,000 images.
+"""
+
+import json
+from pathlib import Path
+
+from steps.data.language import vocabulary
+from steps.models.batches import Lexicon, described
+from steps.models.fit import fit
+
+
+def run(params, inputs, out: Path) -> dict[str, float]:
+    """Pre-train the tower; writes `tower.safetensors` and `losses.json`."""
+    import torch
+    from safetensors.torch import save_file
+    from torch import nn
+
+    from steps.models import build, load
+
+    world, recipe = params.world, params.recipe
+    words = vocabulary()
+    lexicon = Lexicon(words)
+    config = build.config(recipe.model, world.canvas, world.patch, words)
+    tower = build.vlm(config, recipe.seed).model.vision_tower
+    tower.set_attn_implementation("eager")  # the quicker one in bfloat16 on a CPU
+    width = recipe.model.tower_width
+    head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(lexicon)))
+
+    def loss_of(step: int, rng):
+        images, said, inside = map(
+            torch.from_numpy, described(world, lexicon, rng, recipe.tower.batch)
+        )
+        seen = tower(pixel_values=load.pixels(images.numpy()), output_hidden_states=True)
+        pooled = inside @ seen.hidden_states[-1].float()
+        there = said.any(-1)
+        target = said[there].float()
+        return nn.functional.cross_entropy(
+            head(pooled[there]).float(), target / target.sum(-1, keepdim=True)
+        )
+
+    modules = {"tower": tower, "head": head}
+    losses = fit(recipe.tower, modules, loss_of, params.run.checkpoints, recipe.seed)
+    save_file(tower.state_dict(), out / "tower.safetensors")
+    (out / "losses.json").write_text(json.dumps(losses))
+    return {"loss": sum(losses[-100:]) / len(losses[-100:])}

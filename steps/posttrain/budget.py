@@ -1,0 +1,102 @@
+"""What an arm's training cost, in four currencies: steps, tokens, image encodings, FLOPs.
+
+FLOPs are counted from sizes, not measured: a forward pass costs 2 N for each token that a part
+with N parameters reads, forward and backward together 6 N (Kaplan et al. 2020, 2001.08361,
+table 1; attention's share, which grows with length, is left out). The tower and the projector
+read image tokens, the language model (its tied embedding counted once, as the output layer) reads
+all tokens. Every sample has its own pass over its image, as TRL runs it, also where samples of one
+group share it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+PARTS = ("tower", "projector", "language")
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Tokens (text and image together) and images that went through the model in one way."""
+
+    tokens: int = 0
+    images: int = 0
+
+    def __add__(self, other: "Passes") -> "Passes":
+        return Passes(self.tokens + other.tokens, self.images + other.images)
+
+    def __sub__(self, other: "Passes") -> "Passes":
+        return Passes(self.tokens - other.tokens, self.images - other.images)
+
+
+NOTHING = Passes()
+
+
+def part(name: str) -> str:
+    """Which of `PARTS` a parameter of a LLaVA belongs to, from its name."""
+    if "vision_tower" in name:
+        return "tower"
+    return "projector" if "multi_modal_projector" in name else "language"
+
+
+def sizes(model: Any) -> dict[str, int]:
+    """Parameters in each of `PARTS`; tied ones once."""
+    found = dict.fromkeys(PARTS, 0)
+    for name, weights in model.named_parameters():
+        found[part(name)] += weights.numel()
+    return found
+
+
+def lengths(processor: Any, image_tokens: int, prompts: list[str], texts: list[str]) -> np.ndarray:
+    """Tokens [N] of each prompt with its image and its response, as the chat template joins them.
+
+    An empty text stands for a prompt that waits for its answer. image_tokens: those of one image.
+    """
+    tokenizer = processor.tokenizer
+    rendered = []
+    for prompt, text in zip(prompts, texts, strict=True):
+        talk = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
+        if text:
+            talk.append({"role": "assistant", "content": [{"type": "text", "text": text}]})
+        rendered.append(
+            tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=not text)
+        )
+    ids = tokenizer(rendered, add_special_tokens=False)["input_ids"]
+    return np.array([len(row) for row in ids]) + image_tokens - 1
+
+
+def spent(
+    model: Any,
+    steps: int,
+    trained: Passes = NOTHING,
+    reference: Passes = NOTHING,
+    rollouts: Passes = NOTHING,
+) -> dict[str, float]:
+    """The budget as metrics.
+
+    trained: forward and backward passes of the policy. reference: forward passes of the model that
+    it is held to. rollouts: forward passes that sampled answers, each position once (the keys and
+    values of earlier ones are kept).
+    """
+    n = sizes(model)
+    per_image = model.config.image_seq_length
+
+    def forward(passes: Passes) -> float:
+        seen = passes.images * per_image
+        return 2.0 * ((n["tower"] + n["projector"]) * seen + n["language"] * passes.tokens)
+
+    return {
+        "budget/steps": steps,
+        "budget/tokens": trained.tokens,
+        "budget/reference_tokens": reference.tokens,
+        "budget/rollout_tokens": rollouts.tokens,
+        "budget/images": (trained + reference + rollouts).images,
+        "budget/flops": 3 * forward(trained) + forward(reference) + forward(rollouts),
+    }
+
+
+def free() -> dict[str, float]:
+    """The budget of an arm that does not train."""
+    names = ("steps", "tokens", "reference_tokens", "rollout_tokens", "images", "flops")
+    return {f"budget/{name}": 0 for name in names}

@@ -1,0 +1,103 @@
+"""Group-relative policy optimisation (Shao et al. 2024, 2402.03300, equation 3), by TRL's trainer.
+
+Answers to each question are sampled from the model itself; one that the lenient parser reads as
+right is rewarded, and a sample's advantage is its reward against its group's mean. Sampling and
+updates are aligned (every batch of samples is used once), so the ratio to the sampling policy is 1
+and clipping never bites.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from steps.posttrain import budget, history, loop, questions, rewards, save, settings
+
+
+def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
+    """Stage `grpo`: sample, reward, train; write the model and its metrics."""
+    from trl import GRPOTrainer
+
+    told = params.grpo
+    items = questions.kept(inputs["pairs"])
+    sequence = questions.order(len(items), told.steps * told.prompts, params.run.seed)
+    model, processor = save.begin(inputs["base"])
+    with loop.workplace(params.run) as folder:
+        args = arguments(params, folder, model)
+        trainer = GRPOTrainer(
+            model=model,
+            reward_funcs=rewards.correctness,
+            args=args,
+            train_dataset=questions.dataset(
+                items,
+                inputs["items"] / "train_images.npy",
+                sequence,
+                value=list(items["value"]),
+                choices=[list(c) for c in items["choices"]],
+            ),
+            processing_class=processor,
+        )
+        points = loop.fit(trainer, params.run, "grpo.learning_rate")
+    asked = budget.lengths(
+        processor, model.config.image_seq_length, list(items["prompt"]), [""] * len(items)
+    )
+    assert trainer.state.num_input_tokens_seen > asked[sequence].sum() * told.generations
+    sampled = budget.Passes(trainer.state.num_input_tokens_seen, len(sequence) * told.generations)
+    moved = save.finish(model, inputs, out)
+    settings.write(args, out)
+    history.write(points, out)
+    return {
+        **history.ends(points),
+        **budget.spent(
+            model,
+            told.steps,
+            trained=sampled,
+            reference=sampled if told.beta else budget.NOTHING,
+            rollouts=sampled,
+        ),
+        **moved,
+    }
+
+
+def arguments(params: Any, folder: Path, model: Any) -> Any:
+    """The GRPOConfig of a run; all of a step's samples are drawn at once and used once."""
+    from trl import GRPOConfig
+
+    told, train, text = params.grpo, params.train, model.config.text_config
+    never = [model.config.image_token_id, text.pad_token_id, text.bos_token_id]
+    ends = model.generation_config.eos_token_id  # one or several; padding may be among them
+    ends = ends if isinstance(ends, list) else [ends]
+    rows = settings.batches(told.prompts * told.generations, train.micro_batch)
+    return GRPOConfig(
+        **settings.shared(train, params.run, folder, told.steps, told.learning_rate),
+        **rows,
+        steps_per_generation=rows["gradient_accumulation_steps"],
+        num_iterations=1,
+        shuffle_dataset=False,  # the items' order is ours
+        disable_dropout=True,
+        # Sampling from the whole distribution; words that an answer cannot hold are left out.
+        num_generations=told.generations,
+        max_completion_length=told.max_tokens,
+        temperature=told.temperature,
+        top_p=1.0,
+        top_k=0,
+        min_p=None,
+        repetition_penalty=1.0,
+        generation_kwargs={
+            "suppress_tokens": [i for i in never if i is not None and i not in ends]
+        },
+        use_vllm=False,
+        # The objective.
+        loss_type=told.loss,
+        scale_rewards=told.scale,
+        beta=told.beta,
+        epsilon=0.2,
+        epsilon_high=0.2,
+        importance_sampling_level="token",
+        multi_objective_aggregation="sum_then_normalize",
+        reward_weights=[1.0],
+        mask_truncated_completions=False,
+        top_entropy_quantile=1.0,
+        entropy_coef=0.0,
+        use_bias_correction_kl=False,
+        sync_ref_model=False,
+        log_completions=False,
+    )

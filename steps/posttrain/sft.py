@@ -1,0 +1,59 @@
+"""Supervised fine-tuning: the negative log-likelihood of reference responses, by TRL's trainer.
+
+With `items: stage1` it is the arm `continue`: the base's own stage 1 gone on with on fresh items,
+for as many steps on as many items as the arm that learns from the pairs' references.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from steps.posttrain import budget, history, loop, questions, save, settings
+
+
+def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
+    """Stage `sft`: train on prompts and reference responses, write the model and its metrics."""
+    from trl import SFTConfig, SFTTrainer
+
+    told, train = params.sft, params.train
+    items = questions.kept(inputs["pairs"])
+    if told.items != "train":
+        items = questions.table(inputs["items"], told.items, len(items))
+    steps = questions.steps(len(items), told.epochs, train.batch)
+    sequence = questions.order(len(items), steps * train.batch, params.run.seed)
+    model, processor = save.begin(inputs["base"])
+    with loop.workplace(params.run) as folder:
+        args = SFTConfig(
+            **settings.shared(train, params.run, folder, steps, told.learning_rate),
+            **settings.batches(train.batch, train.micro_batch),
+            loss_type="nll",
+            completion_only_loss=True,  # neither the question nor the image's placeholders
+            assistant_only_loss=False,
+            max_length=None,  # a cut could go through an image's tokens
+            packing=False,
+            padding_free=False,
+            activation_offloading=False,
+        )
+        trainer = SFTTrainer(
+            model=model,
+            args=args,
+            train_dataset=questions.dataset(
+                items,
+                inputs["items"] / f"{told.items}_images.npy",
+                sequence,
+                completion=[questions.said(text) for text in items["response"]],
+            ),
+            processing_class=processor,
+        )
+        points = loop.fit(trainer, params.run, "sft.learning_rate")
+    read = budget.lengths(
+        processor, model.config.image_seq_length, list(items["prompt"]), list(items["response"])
+    )
+    trained = budget.Passes(int(read[sequence].sum()), len(sequence))
+    moved = save.finish(model, inputs, out)
+    settings.write(args, out)
+    history.write(points, out)
+    return {
+        **history.ends(points),
+        **budget.spent(model, steps, trained),
+        **moved,
+    }

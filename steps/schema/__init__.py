@@ -1,0 +1,95 @@
+"""The whole of params.yaml as types. Each key's meaning is told beside it, in params.yaml."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from steps.schema.data import Items, Pairs, Probes, World
+from steps.schema.measure import Classify, Diff, Extract, Features, Report, Segment, Vqa
+from steps.schema.section import Section, Seeds
+from steps.schema.training import METHODS, Dpo, Grpo, Recipe, Sft, Train
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+"""A name that becomes a folder: lower case, digits, underscore; it begins with a letter."""
+
+
+class Study(Section):
+    """The study itself."""
+
+    name: Name
+    title: str
+
+
+class Base(Section):
+    """A base model: where it comes from."""
+
+    source: Literal["bundled", "train", "hub"]
+    path: str | None = None
+    revision: str | None = None
+
+    @property
+    def diffed(self) -> bool:
+        """Whether its model from before visual tuning is kept, which model diffing needs."""
+        return self.source != "hub"
+
+    @model_validator(mode="after")
+    def _has_path(self) -> "Base":
+        if (self.source == "hub") != (self.path is not None):
+            raise ValueError(
+                f"source is {self.source!r} and path {self.path!r}: `path` (a folder or a hub "
+                "name) is for source hub, which needs it, and for no other"
+            )
+        if self.revision is not None and self.source != "hub":
+            raise ValueError(
+                f"source is {self.source!r} and revision {self.revision!r}: `revision` is for "
+                "source hub and for no other"
+            )
+        return self
+
+
+class Arm(Section):
+    """An arm: a method, and any keys of that method's section with other values."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    method: Literal["none", "sft", "dpo", "grpo"]
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The keys that this arm sets otherwise than its method's section."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Params(Section):
+    """params.yaml, whole."""
+
+    study: Study
+    seeds: Seeds
+    bases: Annotated[dict[Name, Base], Field(min_length=1)]
+    arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+    world: World
+    recipe: Recipe
+    items: Items
+    probes: Probes
+    pairs: Pairs
+    train: Train
+    sft: Sft
+    dpo: Dpo
+    grpo: Grpo
+    extract: Extract
+    features: Features
+    classify: Classify
+    segment: Segment
+    vqa: Vqa
+    diff: Diff
+    report: Report
+
+    def arm_section(self, arm: str) -> Section | None:
+        """The section of an arm's method with the arm's overrides; None for method none.
+
+        Raises pydantic's ValidationError where an override is unknown or out of range.
+        """
+        spec = self.arms[arm]
+        kind = METHODS[spec.method]
+        if kind is None:
+            return None
+        return kind.model_validate(getattr(self, spec.method).model_dump() | spec.overrides)

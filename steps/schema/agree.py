@@ -1,0 +1,63 @@
+"""Keys of params.yaml that are legal one by one and do not go together."""
+
+from collections.abc import Iterator
+
+from steps.schema import Params, Sft
+
+ROOM = 15
+"""Pixels that the canvas must have besides an object: it is moved by up to 9 into its split."""
+
+
+def disagreements(params: Params) -> Iterator[str]:
+    """One sentence (key, value, what is allowed) for each pair of keys that disagree."""
+    yield from _world(params)
+    sizes = params.recipe.model
+    for width, heads, times in (("tower_width", "tower_heads", 1), ("width", "heads", 2)):
+        unit = times * getattr(sizes, heads)  # a rotary embedding turns pairs of numbers
+        if getattr(sizes, width) % unit:
+            yield (
+                f"recipe.model.{width} = {getattr(sizes, width)}: give a multiple of {unit}"
+                f" (recipe.model.{heads} = {getattr(sizes, heads)})"
+            )
+    yield from _training(params)
+    diff = params.diff
+    if diff.k >= diff.width:
+        yield f"diff.k = {diff.k}: give a number below diff.width = {diff.width}"
+    if diff.batch > diff.tokens:
+        yield f"diff.batch = {diff.batch}: give at most diff.tokens = {diff.tokens}"
+
+
+def _world(params: Params) -> Iterator[str]:
+    world = params.world
+    if world.sprites == "photos":
+        yield (
+            "world.sprites = 'photos': give drawn, because the recipe and the questions need "
+            "shapes and colours, which photographs lack (probes.photos says which photographs "
+            "the probes show besides)"
+        )
+    for name in ("small", "large"):
+        span = getattr(world, name)
+        if (need := canvas_for(span[1])) > world.canvas:
+            yield (
+                f"world.{name} = {span}: objects of {span[1]} pixels need a canvas of at least "
+                f"{need}, and world.canvas = {world.canvas}"
+            )
+
+
+def canvas_for(diameter: int) -> int:
+    """The side of the smallest canvas on which an object of this diameter stays, wherever put."""
+    return 2 * ((diameter + 1) // 2 + 1) + ROOM
+
+
+def _training(params: Params) -> Iterator[str]:
+    items, batch = params.items, params.train.batch
+    trained = [name for name in params.arms if params.arm_section(name) is not None]
+    if trained and items.train < batch:
+        yield f"items.train = {items.train}: give at least train.batch = {batch}, one step's items"
+    for arm in trained:
+        told = params.arm_section(arm)
+        if isinstance(told, Sft) and told.items == "stage1" and items.stage1 < items.train:
+            yield (
+                f"items.stage1 = {items.stage1}: give at least items.train = {items.train}, "
+                f"because arm {arm} trains on as many as the others"
+            )

@@ -1,0 +1,102 @@
+"""The sections that describe the bundled base's recipe and the ways to post-train."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from steps.schema.section import Count, Rate, Section, Share, Whole
+
+
+class Model(Section):
+    """Sizes of the bundled base."""
+
+    tower_width: Count
+    tower_layers: Count
+    tower_heads: Count
+    width: Count
+    layers: Count
+    heads: Count
+    feed_forward: Count
+
+
+class Part(Section):
+    """One part of the recipe: how long, on how much, how fast."""
+
+    steps: Count
+    batch: Count
+    learning_rate: Rate
+    matrix_rate: Annotated[float, Field(ge=0, le=1)]
+    warmup: Whole
+    weight_decay: Annotated[float, Field(ge=0)]
+    precision: Literal["float32", "bfloat16"]
+    save_every: Count
+
+
+class Recipe(Section):
+    """How the bundled base is trained, for bases with `source: train`."""
+
+    model: Model
+    seed: Whole
+    style_b: Share
+    captions: Share
+    story_questions: Count
+    image_questions: Count
+    text_every: Whole
+    tower_share: Share
+    tower: Part
+    language: Part
+    align: Part
+    instruct: Part
+
+
+class Train(Section):
+    """What all arms share, so that they are compared on equal terms."""
+
+    batch: Count
+    micro_batch: Count
+    warmup: Share
+    schedule: Literal["cosine", "constant", "linear"]
+    clip: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    log_every: Count
+    checkpoint_every: Count
+
+    @model_validator(mode="after")
+    def _divides(self) -> "Train":
+        if self.batch % self.micro_batch:
+            raise ValueError(f"micro_batch ({self.micro_batch}) must divide batch ({self.batch})")
+        return self
+
+
+class Sft(Section):
+    """Supervised fine-tuning on reference answers."""
+
+    items: Literal["train", "stage1"]
+    epochs: Annotated[float, Field(gt=0)]
+    learning_rate: Rate
+
+
+class Dpo(Section):
+    """Direct preference optimisation on the pairs."""
+
+    epochs: Annotated[float, Field(gt=0)]
+    learning_rate: Rate
+    beta: Annotated[float, Field(gt=0)]
+
+
+class Grpo(Section):
+    """Group-relative policy optimisation: reinforcement learning on the same prompts."""
+
+    steps: Count
+    prompts: Count
+    generations: Annotated[int, Field(ge=2)]
+    learning_rate: Rate
+    loss: Literal["grpo", "dapo", "dr_grpo", "bnpo"]
+    scale: Literal["group", "batch", "none"]
+    beta: Annotated[float, Field(ge=0)]
+    temperature: Annotated[float, Field(gt=0, le=5)]
+    max_tokens: Count
+
+
+METHODS: dict[str, type[Section] | None] = {"none": None, "sft": Sft, "dpo": Dpo, "grpo": Grpo}
+"""Every method that an arm may name, with the section whose keys it may override."""

@@ -1,0 +1,37 @@
+"""A trained base becomes a bundled one: its weights and its recipe's first losses, committed.
+
+`recipe.json` is what a test repeats: the losses of each part's first steps, so that the committed
+weights are known to be what the recipe makes.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from steps.models.fit import CHECKABLE
+from steps.stage import StageError
+
+PARTS = ("tower", "language", "align", "instruct")
+
+
+def bundle(results: Path, base: str, folder: Path) -> Path:
+    """Copy a finished `source: train` base from a study's results; returns models/<base>.
+
+    Writes `aligned`, `instruct` and `recipe.json` (float losses of the first steps, by part).
+    Raises StageError naming a part that the study has not made.
+    """
+    losses = {}
+    for part in PARTS:
+        file = results / part / base / "losses.json"
+        if not file.is_file():
+            raise StageError(
+                f"{file} is missing: run the study with bases.{base}.source = train first"
+            )
+        losses[part] = json.loads(file.read_text())[:CHECKABLE]
+    target = folder / base
+    beside = shutil.ignore_patterns("manifest.json", "metrics.json", "losses.json", ".*")
+    for part, name in (("align", "aligned"), ("instruct", "instruct")):
+        shutil.rmtree(target / name, ignore_errors=True)
+        shutil.copytree(results / part / base, target / name, ignore=beside)
+    (target / "recipe.json").write_text(json.dumps(losses, indent=1) + "\n")
+    return target

@@ -1,0 +1,154 @@
+"""The bundled base's model card: its gates, measured by a study's own instruments.
+
+A base is worth studying if it sees, has room to rise and to fall, and is not simply unfinished.
+`python -m steps card <study>` reads a finished study's results and writes models/<base>/README.md
+and gates.json beside the weights. A gate that is not met is shown as such.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from steps.data.questions import CHOICES, KINDS
+
+HEAD = """---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: image-text-to-text
+---
+
+# {base}: a small multimodal model that sees the embedded world
+
+{parameters:,} parameters: a SigLIP vision tower, a two-layer MLP projector and a Qwen2-type
+decoder, joined as LLaVA; `LlavaForConditionalGeneration.from_pretrained` loads both folders.
+
+- `aligned/`: the tower after region captions, the language model after text-only stories of the
+  same world, and the projector that was aligned between them while both were frozen. Its language
+  model was never changed by an image.
+- `instruct/`: after instruct tuning of all parts. Every arm of a study starts here.
+
+Both were made by the recipe in `steps/models` (`tower`, `language`, `align`, `instruct`) with the
+`recipe` section of `params.yaml`; `source: train` makes them anew.
+
+Meant for studying post-training, and for nothing else: it knows {words} words and six shapes.
+
+## Gates
+
+Measured by the study `{study}` on {seeds} evaluation draws of {items} questions (means), with the
+untouched base. A gate that is not met says so: read results with it in mind. What blind answers may
+reach is what each kind's commonest answer would get on the same questions, and 3 points.
+
+| gate | wanted | measured | met |
+| --- | --- | --- | --- |
+"""
+
+
+def gates(results: Path, base: str, seeds: list[int]) -> list[dict[str, Any]]:
+    """Each gate of a base: name, low, high, value, met. Values are shares, means over seeds.
+
+    Raises FileNotFoundError naming the result that is missing.
+    """
+
+    def mean(stage: str, metric: str, arm: str | None = "none") -> float:
+        values = []
+        for seed in seeds:
+            parts = [results, stage, base, arm, f"seed{seed}", "metrics.json"]
+            values.append(json.loads(Path(*(p for p in parts if p)).read_text())[metric])
+        return sum(values) / len(values)
+
+    found = [_gate("VQA, lenient, all kinds", mean("vqa", "vqa/lenient"), 0.55, 0.80)]
+    for kind in KINDS:
+        if kind != "fact":
+            low = 1 / len(CHOICES[kind]) + 0.10
+            found.append(_gate(f"VQA, {kind}", mean("vqa", f"vqa/kind/{kind}/lenient"), low, 0.85))
+    found.append(_gate("ill-formed answers", mean("vqa", "vqa/ill_formed"), 0, 0.03))
+    for blind in ("grey", "swapped"):
+        known, prior = _blind(results, base, seeds, f"vqa_{blind}")
+        found.append(_gate(f"image kinds with a {blind} image", known, 0, prior + 0.03))
+    draws = max(
+        int(name.rpartition("_")[2])
+        for name in json.loads(
+            (results / "pairs" / base / f"seed{seeds[0]}" / "metrics.json").read_text()
+        )
+        if name.startswith("pairs/pass_at_")
+    )
+    greedy = _greedy(results, base, seeds)
+    room = mean("pairs", f"pairs/pass_at_{draws}", None) - greedy
+    found.append(_gate(f"pass@{draws} minus greedy", room, 0.10, 1))
+    gain = mean("segment", "segment/shape/miou") - mean(
+        "baselines", "random/segment/shape/miou", None
+    )
+    found.append(_gate("shape mIoU of linear patch probe, above a random tower's", gain, 0.15, 1))
+    more = mean("vqa", "vqa/lenient", "continue") - mean("vqa", "vqa/lenient")
+    found.append(_gate("plateau: change by going on with stage 1 (`continue`)", more, -0.02, 0.02))
+    return found
+
+
+def _gate(name: str, value: float, low: float, high: float) -> dict[str, Any]:
+    met = bool(low <= value <= high)
+    return {"gate": name, "low": low, "high": high, "value": round(value, 4), "met": met}
+
+
+def _answers(results: Path, base: str, seed: int, instrument: str) -> pd.DataFrame:
+    items = pd.read_parquet(results / "vqa" / base / "none" / f"seed{seed}" / "items.parquet")
+    return items[items["instrument"] == instrument]
+
+
+def _blind(results: Path, base: str, seeds: list[int], instrument: str) -> tuple[float, float]:
+    """Share right without seeing, and what each kind's commonest answer gets on the same items.
+
+    A fact needs no image, so facts are left out.
+    """
+    found = []
+    for seed in seeds:
+        rows = _answers(results, base, seed, instrument)
+        rows = rows[rows["kind"] != "fact"]
+        best = rows.groupby("kind")["value"].agg(lambda v: v.value_counts().iloc[0])
+        found.append((rows["lenient"].mean(), best.sum() / len(rows)))
+    known, prior = (float(sum(column) / len(found)) for column in zip(*found, strict=True))
+    return known, prior
+
+
+def _greedy(results: Path, base: str, seeds: list[int]) -> float:
+    """Greedy share right where no combination is new, as in the questions that pass@k is of."""
+    shares = []
+    for seed in seeds:
+        rows = _answers(results, base, seed, "vqa")
+        shares.append(rows.loc[~rows["novel"].astype(bool), "lenient"].mean())
+    return float(sum(shares) / len(shares))
+
+
+def write(params: Any, results: Path, base: str, folder: Path) -> list[dict[str, Any]]:
+    """Write the card and gates.json of a base into its folder; returns the gates."""
+    from steps.data.language import vocabulary
+
+    found = gates(results, base, list(params.seeds))
+    size = json.loads((results / "base" / base / "metrics.json").read_text())["parameters"]
+    text = HEAD.format(
+        base=base,
+        parameters=int(size),
+        words=len(vocabulary()),
+        study=params.study.name,
+        seeds=len(params.seeds),
+        items=params.items.vqa,
+    )
+    for gate in found:
+        wanted = f"{gate['low']:.3f} to {gate['high']:.3f}"
+        met = "yes" if gate["met"] else "**no**"
+        text += f"| {gate['gate']} | {wanted} | {gate['value']:.3f} | {met} |\n"
+    (folder / "README.md").write_text(text)
+    (folder / "gates.json").write_text(json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def show(results: Path, base: str, folder: Path) -> None:
+    """Copy a report's picture and table of results into a folder that the README links to.
+
+    Raises FileNotFoundError where the study has no report.
+    """
+    folder.mkdir(exist_ok=True)
+    for name in (f"figures/differences-{base}.png", f"tables/results-{base}.md"):
+        shutil.copyfile(results / "report" / name, folder / Path(name).name)

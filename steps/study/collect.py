@@ -1,0 +1,177 @@
+"""What a study's folders say: metrics of every stage, curves, provenance; and what is missing."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from steps import manifest
+
+ARM_STAGES = ("model", "vqa", "classify", "segment")
+"""Folders with one result for each base, arm and seed."""
+SEED_STAGES = ("pairs", "baselines", "compare")
+"""Folders with one result for each base and seed."""
+CURVES = "curves.json"
+"""In the folder of each model that was trained: what its training logged."""
+Where = tuple[str, str | None, str | None, int | None]
+"""Stage folder, base, arm, seed; None for a level that the stage does not have."""
+
+
+@dataclass
+class Found:
+    """Metrics by place, the folders themselves, and the places where nothing finished stands."""
+
+    metrics: dict[Where, dict[str, float]] = field(default_factory=dict)
+    folders: dict[Where, Path] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    def series(self, base: str, arm: str, metric: str) -> dict[int, float]:
+        """One metric of one arm by seed, from whichever of its stages has it."""
+        return {
+            seed: values[metric]
+            for (stage, b, a, seed), values in self.metrics.items()
+            if stage in ARM_STAGES and b == base and a == arm and metric in values
+            if seed is not None
+        }
+
+    def names(self, base: str) -> set[str]:
+        """Every metric that some arm of a base has."""
+        return {
+            name
+            for (stage, b, _, _), values in self.metrics.items()
+            if stage in ARM_STAGES and b == base
+            for name in values
+        }
+
+
+def collect(params: Any, inputs: dict[str, Path]) -> Found:
+    """Read every result that the study should have; what is absent is named, not fatal.
+
+    inputs: folders by name (`vqa` is results/<study>/vqa). An input that is not given counts as
+    absent as a whole, and so does a folder without a readable metrics.json.
+    """
+    found = Found()
+    for name, where, path in _expected(params):
+        root = inputs.get(name)
+        folder = root / path if root else None
+        try:
+            if folder is None:
+                raise OSError
+            values = json.loads((folder / "metrics.json").read_text())
+            numbers = {k: v for k, v in values.items() if isinstance(v, (int, float))}
+        except (OSError, ValueError, AttributeError):
+            if name != "compare":  # only on some seeds, and the report is not told which
+                found.missing.append(f"{name}/{path}")
+            continue
+        found.metrics[where], found.folders[where] = numbers, folder
+    diffed = {where[1] for where in found.metrics if where[0] == "compare"}
+    wanted = [base for base, spec in params.bases.items() if spec.diffed]
+    found.missing += [f"compare/{base}" for base in wanted if base not in diffed]
+    return found
+
+
+def _expected(params: Any) -> Iterator[tuple[str, Where, str]]:
+    for base in params.bases:
+        yield "base", ("base", base, None, None), base
+    for seed in params.seeds:
+        yield "items", ("items", None, None, seed), f"seed{seed}"
+    for base in params.bases:
+        for stage in SEED_STAGES:
+            for seed in params.seeds:
+                yield stage, (stage, base, None, seed), f"{base}/seed{seed}"
+        for stage in ARM_STAGES:
+            for arm in params.arms:
+                for seed in params.seeds:
+                    yield stage, (stage, base, arm, seed), f"{base}/{arm}/seed{seed}"
+
+
+def curves(found: Found, params: Any, base: str) -> tuple[dict[str, Any], list[str]]:
+    """What each arm logged in training: {arm: {name: {seed: [[step, value], ...]}}}.
+
+    Read from the models' curves.json, which their manifests cover. Returns the curves of the arms
+    that have any, and the files that are missing; an arm that does not train misses none.
+    """
+    told: dict[str, Any] = {}
+    missing: list[str] = []
+    for arm, seed in ((a, s) for a in params.arms for s in params.seeds):
+        folder = found.folders.get(("model", base, arm, seed))
+        if folder is None or params.arms[arm].method == "none":
+            continue
+        try:
+            lines = json.loads((folder / CURVES).read_text())
+        except (OSError, ValueError):
+            missing.append(f"model/{base}/{arm}/seed{seed}/{CURVES}")
+            continue
+        for name, points in lines.items():
+            told.setdefault(arm, {}).setdefault(name, {})[seed] = points
+    return told, missing
+
+
+def provenance(found: Found) -> dict[str, Any]:
+    """From the manifests: each stage's code, one hash of all parameters read, package versions.
+
+    The commit is not among them: it changes also where nothing changes that a stage reads.
+    """
+    params: dict[str, Any] = {}
+    code: dict[str, set[str]] = {}
+    versions: dict[str, set[str]] = {}
+    for folder in found.folders.values():
+        try:
+            facts = manifest.read(folder)
+        except manifest.Damaged:
+            continue
+        params |= facts.get("params", {})
+        if "code" in facts:
+            code.setdefault(facts["stage"], set()).add(facts["code"])
+        for package, version in facts.get("versions", {}).items():
+            versions.setdefault(package, set()).add(version)
+    text = json.dumps(params, sort_keys=True)
+    return {
+        "code": {stage: sorted(c) for stage, c in sorted(code.items())},
+        "params_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "params_read": sorted(params),
+        "versions": {name: sorted(v) for name, v in sorted(versions.items())},
+    }
+
+
+def configs(found: Found, params: Any, base: str) -> dict[str, Any]:
+    """Where the arms' resolved training configurations (training_args.json) differ, key by key.
+
+    Returns {"equal": number of keys alike, "differ": {key: {arm: value}}, "arms": [...], "seed"}.
+    Folders and names of a run are left out: they differ by nature.
+    """
+    for seed in params.seeds:
+        read = {}
+        for arm in params.arms:
+            folder = found.folders.get(("model", base, arm, seed))
+            try:
+                if folder is not None:
+                    read[arm] = _flat(json.loads((folder / "training_args.json").read_text()))
+            except (OSError, ValueError):
+                continue
+        if read:
+            keys = sorted({key for values in read.values() for key in values if not _own(key)})
+            rows = {key: {arm: read[arm].get(key) for arm in read} for key in keys}
+            differ = {
+                key: row
+                for key, row in rows.items()
+                if len({json.dumps(value, sort_keys=True) for value in row.values()}) > 1
+            }
+            equal = len(rows) - len(differ)
+            return {"equal": equal, "differ": differ, "arms": list(read), "seed": seed}
+    return {"equal": 0, "differ": {}, "arms": [], "seed": None}
+
+
+def _own(key: str) -> bool:
+    return key.endswith(("_dir", "run_name", "_path", "folder"))
+
+
+def _flat(tree: Any, head: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {head: tree}
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= _flat(value, f"{head}.{key}" if head else str(key))
+    return leaves

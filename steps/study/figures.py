@@ -1,0 +1,223 @@
+"""The page's pictures: each a PNG for other places, and an SVG that takes on the page's colours."""
+
+import io
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steps.study.instruments import CURVES, PRIMARY
+
+INK, MUTED, LINE = "#1d2329", "#68727d", "#d5d9de"
+ARMS = ("#7d8894", "#b58900", "#2f78c4", "#cf4a63", "#2c9a74", "#8b62c9", "#c66a21", "#4b9fb0")
+"""The untouched base is grey; other arms take colours in their order in params.yaml."""
+KEY = (PRIMARY, "vqa/ill_formed", "vqa/grey/lenient", "classify/asked", "classify/never")
+SCENES = 4
+FRAME = 2
+"""Width of the white frame around each square of a sheet, before it is drawn at twice its size."""
+COLUMNS = 5
+"""Training curves shown for an arm."""
+
+
+def colours(arms: Any) -> dict[str, int]:
+    """The number of each arm's colour, in `ARMS` and in the page's style."""
+    others = [arm for arm in arms if arm != "none"]
+    return {"none": 0} | {arm: 1 + i % (len(ARMS) - 1) for i, arm in enumerate(others)}
+
+
+def _begin() -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    plt.rcParams.update(
+        {
+            "font.size": 9,
+            "text.color": INK,
+            "axes.labelcolor": MUTED,
+            "axes.edgecolor": LINE,
+            "axes.titlesize": 9,
+            "axes.titlelocation": "left",
+            "axes.titlecolor": INK,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "xtick.color": MUTED,
+            "ytick.color": MUTED,
+            "xtick.labelsize": 8,
+            "ytick.labelsize": 8,
+            "svg.fonttype": "none",
+            "svg.hashsalt": "sightline",  # the same names of parts every time
+            "figure.dpi": 100,
+        }
+    )
+    return plt
+
+
+def _write(plot: Any, folder: Path, name: str) -> str:
+    """Save a figure as `<name>.png`, and return it as SVG in the page's own colours."""
+    from matplotlib import pyplot as plt
+
+    folder.mkdir(exist_ok=True)
+    plot.savefig(folder / f"{name}.png", dpi=150, facecolor="white", metadata={"Software": None})
+    plot.set_layout_engine("none")  # it stands; working it out again would cost as much
+    text = io.StringIO()
+    plot.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    plt.close(plot)
+    return _themed(text.getvalue(), name)
+
+
+def _themed(svg: str, name: str) -> str:
+    """An SVG file as a part of the page: no header, own names of parts, colours by variables."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    svg = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", svg)
+    svg = re.sub(r'<svg width="[\d.]+pt" height="[\d.]+pt"', '<svg role="img"', svg, count=1)
+    svg = re.sub(r' id="([^"]+)"', rf' id="{name}-\1"', svg)
+    svg = re.sub(r"url\(#", f"url(#{name}-", svg).replace('href="#', f'href="#{name}-')
+    svg = re.sub(r"(font: [^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1var(--sans)", svg)
+    named = {INK: "ink", MUTED: "muted", LINE: "line"}
+    named |= {colour: f"arm{i}" for i, colour in enumerate(ARMS)}
+    for colour, variable in named.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    return svg
+
+
+def differences(tables: list[dict[str, Any]], params: Any, base: str, folder: Path) -> str | None:
+    """Small multiples: every arm minus the base, each with its t interval, for the key metrics."""
+    rows = {row["metric"]: (group, row) for group in tables for row in group["rows"]}
+    wanted = [name for name in _key(rows) if len(rows[name][1]["arms"]) > 1]
+    arms = [arm for arm in params.arms if arm != "none"]
+    if not wanted or not arms:
+        return None
+    plt, number = _begin(), colours(params.arms)
+    across = min(4, len(wanted))
+    down = -(-len(wanted) // across)
+    size = (10.4, down * (0.85 + 0.26 * len(arms)))
+    plot, grid = plt.subplots(down, across, figsize=size, layout="constrained", squeeze=False)
+    for at, (panel, name) in enumerate(
+        zip(grid.flat, wanted + [None] * (grid.size - len(wanted)), strict=True)
+    ):
+        if name is None:
+            panel.set_visible(False)
+            continue
+        group, row = rows[name]
+        panel.axvline(0, color=MUTED, lw=0.8)
+        for i, arm in enumerate(arms):
+            told, colour = row["arms"].get(arm, {}), ARMS[number[arm]]
+            change = told.get("minus_none") or {}
+            if change.get("mean") is None:
+                continue
+            base_seeds = row["arms"]["none"]["seeds"]
+            dots = [v - base_seeds[s] for s, v in told["seeds"].items() if s in base_seeds]
+            if change["low"] is not None:
+                panel.plot([change["low"], change["high"]], [i, i], color=colour, lw=1.6)
+            panel.plot([change["mean"]], [i], "D", ms=4.6, color=colour, mew=0)
+            panel.plot(dots, [i + 0.28] * len(dots), "o", ms=3.4, color=colour, alpha=0.6, mew=0)
+        panel.set_yticks(range(len(arms)), arms if at % across == 0 else [""] * len(arms))
+        panel.set_ylim(len(arms) - 0.4, -0.5)
+        panel.tick_params(length=0)
+        panel.set_title(_title(group, row), fontsize=8.5)
+    plot.supxlabel("arm minus base, in points", fontsize=8, color=MUTED)
+    return _write(plot, folder, f"differences-{base}")
+
+
+def _key(rows: dict[str, Any]) -> list[str]:
+    """The key metrics at hand, then segmentation's and the digits'."""
+    more = [m for m in rows if re.fullmatch(r"segment/[^/]+/miou|classify/(digits|captions)", m)]
+    never = [m for m in rows if re.fullmatch(r"classify/never\w*(/\w+/top1)?", m)]
+    wanted = [m for m in KEY if m in rows] + never[:1] + more
+    return list(dict.fromkeys(wanted))[:8]
+
+
+def _title(group: dict[str, Any], row: dict[str, Any]) -> str:
+    part = group["title"].rpartition(": ")[2]
+    title = row["label"] if group["title"] == "Answers" else f"{part}: {row['label']}"
+    return textwrap.fill(title, 34)
+
+
+def curves(lines: dict[str, Any], params: Any, base: str, folder: Path) -> str | None:
+    """A row of small panels for each arm: its training curves, every seed a line."""
+    shown = {
+        arm: [name for name in CURVES if name in lines[arm]][:COLUMNS]
+        for arm in params.arms
+        if lines.get(arm)
+    }
+    shown = {arm: names for arm, names in shown.items() if names}
+    if not shown:
+        return None
+    plt, number = _begin(), colours(params.arms)
+    across = max(len(names) for names in shown.values())
+    plot, grid = plt.subplots(
+        len(shown),
+        across,
+        figsize=(10.4, 1.55 * len(shown) + 0.2),
+        layout="constrained",
+        squeeze=False,
+    )
+    for panels, (arm, names) in zip(grid, shown.items(), strict=True):
+        for panel in panels[len(names) :]:
+            panel.set_visible(False)
+        for panel, name in zip(panels, names, strict=False):
+            for points in lines[arm][name].values():
+                steps, values = zip(*points, strict=True)
+                panel.plot(steps, values, color=ARMS[number[arm]], lw=1.1, alpha=0.75)
+            panel.set_title(CURVES[name], fontsize=8.5)
+            panel.locator_params(nbins=4)
+            panel.tick_params(length=2, width=0.5)
+        panels[0].set_ylabel(arm, color=ARMS[number[arm]], fontweight="bold", fontsize=9)
+    plot.supxlabel("optimiser step", fontsize=8, color=MUTED)
+    return _write(plot, folder, f"curves-{base}")
+
+
+def maps(
+    sheets: dict[str, Path], kinds: list[str], params: Any, base: str, folder: Path
+) -> str | None:
+    """The arms' segmentation maps side by side, cut out of each arm's own sheet (maps.png).
+
+    A sheet has a row for each scene and the columns picture, then truth and prediction of each
+    kind in turn, all squares of one size.
+    """
+    from PIL import Image
+
+    read = {}
+    for arm in params.arms:
+        if arm in sheets:
+            with Image.open(sheets[arm]) as picture:
+                read[arm] = np.asarray(picture.convert("RGB"))
+    kinds = [kind for kind in kinds if read]
+    if not kinds:
+        return None
+    first = next(iter(read.values()))
+    side = first.shape[1] // (1 + 2 * len(kinds))
+    scenes = min(SCENES, first.shape[0] // side)
+
+    def square(sheet: np.ndarray, scene: int, column: int) -> np.ndarray:
+        part = sheet[scene * side : (scene + 1) * side, column * side : (column + 1) * side]
+        return part[::2, ::2][FRAME:-FRAME, FRAME:-FRAME]  # sheets are drawn at twice their size
+
+    columns = [("picture", first, 0)]
+    for i, kind in enumerate(kinds):
+        columns.append((f"{kind}\ntruth", first, 1 + 2 * i))
+        columns += [(f"{kind}\n{arm}", sheet, 2 + 2 * i) for arm, sheet in read.items()]
+    plt = _begin()
+    width = 10.4
+    height = scenes * width / len(columns) + 0.4
+    edges = {"left": 0, "right": 1, "bottom": 0, "top": 1 - 0.4 / height}
+    plot, grid = plt.subplots(
+        scenes,
+        len(columns),
+        figsize=(width, height),
+        gridspec_kw={"wspace": 0.03, "hspace": 0.03, **edges},
+        squeeze=False,
+    )
+    for scene, panels in enumerate(grid):
+        for panel, (title, sheet, column) in zip(panels, columns, strict=True):
+            if scene < sheet.shape[0] // side:
+                panel.imshow(square(sheet, scene, column), interpolation="none")
+            panel.set_axis_off()
+            if scene == 0:
+                panel.set_title(title, fontsize=7.5, loc="center", linespacing=1.3)
+    return _write(plot, folder, f"maps-{base}")

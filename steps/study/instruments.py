@@ -1,0 +1,215 @@
+"""What the page shows: which metrics, in which order, under which names and in which units.
+
+A metric that no stage wrote has no row; one that the study added to a family (a kind of question,
+a label) gets its row by itself.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+PRIMARY = "vqa/lenient"
+"""The metric that the headline is about."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    metric: its name; `minus` a second one taken from it, `mean_of` more to average (then `metric`
+    is a name of ours). scale: what a value is multiplied by to be shown. chance: the metric that
+    says what guessing gives.
+    """
+
+    metric: str
+    label: str
+    scale: float = 100
+    minus: str | None = None
+    mean_of: tuple[str, ...] = ()
+    chance: str | None = None
+    baselines: bool = False
+    inner: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """A table of the page: its rows, and how to read them."""
+
+    title: str
+    caption: str
+    unit: str
+    rows: list[Row] = field(default_factory=list)
+
+
+TIERS = {
+    "asked": "asked about in training",
+    "captions": "only in captions",
+    "never": "never named in any text",
+    "never_named": "never named in any text",
+    "digits": "handwritten digits, few shots",
+    "photos": "cut-out photographs",
+}
+PLACES = {
+    "": ("What the eye tells", "what the projector reads: the vision tower's own tokens"),
+    "proj/": ("Behind the projector", "what the language model is given"),
+}
+
+
+def groups(names: set[str]) -> list[Group]:
+    """The tables for the metrics at hand, without those that would be empty."""
+    answers = [
+        Row(PRIMARY, "right answers, read leniently"),
+        Row("vqa/strict-lenient", "strict minus lenient", minus=PRIMARY, mean_of=("vqa/strict",)),
+        Row("vqa/ill_formed", "ill-formed answers"),
+        Row("vqa/novel/lenient", "right on combinations never trained on"),
+        Row("vqa/grey/lenient", "right with a grey image"),
+        Row("vqa/swapped/lenient", "right with another question's image"),
+    ]
+    parts = [
+        Row(name, part if axis == "kind" else f"{axis}: {part}")
+        for axis in ("kind", "form", "style")
+        for name, part in _family(names, rf"vqa/{axis}/([^/]+)/lenient")
+    ]
+    found = [
+        Group(
+            "Answers",
+            "Share of questions answered rightly, in points. Lenient asks whether the answer is "
+            "right, strict also for the form that was asked for; the difference between them is "
+            "format, not sight. With a grey or swapped image only guessing is left.",
+            "points",
+            answers,
+        ),
+        Group(
+            "Answers, question by question",
+            "The same lenient share for each kind of question, each form in which the answer was "
+            "asked for and each style of text (style b is rarer in stage 1: recipe.style_b).",
+            "points",
+            parts,
+        ),
+        Group(
+            "Margin",
+            "Mean log-odds of the true answer over the closed set of answers, in nats: it moves "
+            "before accuracy does, and above 0 the true answer leads all others together.",
+            "nats",
+            [Row("vqa/margin", "margin of the true answer", scale=1)],
+        ),
+    ]
+    for place, (title, what) in PLACES.items():
+        found.append(
+            Group(
+                f"{title}: classification",
+                f"Top-1 of linear probes on {what}, in points, in tiers by how far a label was "
+                "from the text the model was trained on. Random: the same tower with random "
+                "weights. Pixels: no tower. Chance: always the commonest class.",
+                "points",
+                _tiers(names, place),
+            )
+        )
+        rows = [
+            Row(name, f"{kind} ({word})", baselines=True)
+            for measure, word in (("miou", "all classes"), ("miou_objects", "objects only"))
+            for name, kind in _family(names, rf"{place}segment/([^/]+)/{measure}")
+        ]
+        found.append(
+            Group(
+                f"{title}: segmentation",
+                "Mean intersection over union of a linear probe on patches, over the whole test "
+                "set, in points. Shape was asked about in training, texture never named.",
+                "points",
+                rows,
+            )
+        )
+    kept = []
+    for group in found:
+        rows = [row for row in group.rows if set(row.mean_of or (row.metric,)) <= names]
+        if rows:
+            kept.append(Group(group.title, group.caption, group.unit, rows))
+    return kept
+
+
+def _tiers(names: set[str], place: str) -> list[Row]:
+    """A row for each tier, the mean over its labels, and one for each label below it."""
+    tiers: dict[str, list[str]] = {}
+    for name in sorted(names):
+        match = re.fullmatch(rf"{place}classify/([^/]+)/([^/]+)/top1", name)
+        if match:
+            tiers.setdefault(match[1], []).append(match[2])
+    rows = []
+    for tier in sorted(tiers, key=lambda t: (list(TIERS).index(t) if t in TIERS else 99, t)):
+        labels, words = tiers[tier], TIERS.get(tier, tier)
+        names_of = {label: f"{place}classify/{tier}/{label}" for label in labels}
+        own = labels if len(labels) > 1 else []
+        rows.append(
+            Row(
+                f"{place}classify/{tier}",
+                words if own else f"{words}: {labels[0]}",
+                mean_of=tuple(f"{names_of[label]}/top1" for label in labels),
+                chance="*",
+                baselines=True,
+            )
+        )
+        rows += [
+            Row(
+                f"{names_of[label]}/top1",
+                label,
+                chance=f"{names_of[label]}/chance",
+                baselines=True,
+                inner=True,
+            )
+            for label in own
+        ]
+    return rows
+
+
+def _family(names: set[str], pattern: str) -> list[tuple[str, str]]:
+    found = [(name, re.fullmatch(pattern, name)) for name in sorted(names)]
+    return [(name, match[1]) for name, match in found if match]
+
+
+COSTS = {
+    "budget/steps": "optimiser steps",
+    "budget/tokens": "tokens trained on",
+    "budget/reference_tokens": "tokens read by the reference",
+    "budget/rollout_tokens": "tokens sampled",
+    "budget/images": "image encodings",
+    "budget/flops": "floating-point operations",
+    "dose/kl": "divergence from the base, nats a token",
+    "dose/tower": "relative change, vision tower",
+    "dose/projector": "relative change, projector",
+    "dose/language": "relative change, language model",
+}
+"""What training cost, and how far it moved the model."""
+
+CURVES = {
+    "loss": "loss",
+    "rewards/accuracies": "chosen over rejected",
+    "rewards/margins": "reward margin",
+    "reward": "reward",
+    "frac_reward_zero_std": "groups without a signal",
+    "kl": "divergence from the base",
+    "mean_token_accuracy": "token accuracy",
+    "entropy": "entropy",
+    "grad_norm": "gradient norm",
+    "completions/mean_length": "answer length",
+}
+"""Training curves, in the order in which an arm's are shown."""
+
+DIFFING = {
+    "compare/alive": ("features alive in all three dictionaries", 1),
+    "compare/settled": ("of these settled: the null leaves their direction", 1),
+    "compare/beyond_null": ("settled ones that turned beyond the null's 1 %, points", 100),
+    "compare/beyond_null_matched": ("the same, among features that fire alike, points", 100),
+    "compare/beyond_paired": ("living ones that turned beyond their own null, points", 100),
+    "compare/cosine/after": ("median cosine, after visual tuning", 1),
+    "compare/cosine/null": ("median cosine, null", 1),
+    "compare/visual/before": ("median visual share before, points", 100),
+    "compare/visual/after": ("median visual share after, points", 100),
+    "compare/fvu/before/all": ("variance unexplained before, points", 100),
+    "compare/fvu/after/all": ("variance unexplained after, points", 100),
+    "compare/fvu/null/all": ("variance unexplained, null, points", 100),
+    "compare/class/emerge": ("features that emerged", 1),
+    "compare/class/vanish": ("features that vanished", 1),
+    "compare/class/reorient": ("features that turned", 1),
+    "compare/class/reuse": ("features put to another use", 1),
+    "compare/class/keep": ("features kept", 1),
+}
+"""Figures of the comparison of dictionaries: words and scale."""

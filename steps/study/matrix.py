@@ -1,0 +1,125 @@
+"""Arms against instruments, as the page shows them: means, seeds as dots, paired differences."""
+
+from typing import Any
+
+from steps.study import markup
+from steps.study.figures import colours
+from steps.study.markup import text
+from steps.study.tables import REFERENCES
+
+SIGNS = {"none": "base", "sft": "SFT"}
+SIDES = ("random", "pixels", "chance")
+
+
+def arms(summary: dict[str, Any], drawn: dict[str, dict[str, str]]) -> str:
+    """Every base's differences as a figure, then its tables."""
+    share = f"{100 * summary['headline']['confidence']:g} %"
+    parts = [
+        '<p class="caption">In each cell: the mean over seeds; each seed as a dot on the row’s own '
+        "axis (its ends stand below the row’s name), the mean as a bar, the base’s mean as a "
+        "dashed tick; then the paired difference to the base and to SFT with its "
+        f"{share} t interval over seeds. Intervals are not corrected for their number: among "
+        "many, some exclude zero by chance.</p>"
+    ]
+    for base, groups in summary["results"].items():
+        if len(summary["results"]) > 1:
+            parts.append(f"<h3>Base: {text(base)}</h3>")
+        if svg := drawn.get(base, {}).get("differences"):
+            caption = (
+                "Each arm minus the base: diamonds are means over seeds, dots single seeds, lines "
+                f"{share} intervals. A line across zero leaves the sign open."
+            )
+            parts.append(markup.figure(svg, caption))
+        for group in groups:
+            parts.append(_group(group, list(summary["ran"]["arms"])))
+        if not groups:
+            parts.append("<p>No instrument has finished on this base.</p>")
+    return "".join(parts)
+
+
+def _group(group: dict[str, Any], arms: list[str]) -> str:
+    sides = [
+        s for s in ("random", "pixels", "chance") if any(s in r["baselines"] for r in group["rows"])
+    ]
+    number_of = colours(arms)
+    fine = group["unit"] != "points"
+    columns = '<col class="name">' + "<col>" * len(arms) + '<col class="side">' * len(sides)
+    head = ["", *(markup.arm(name, number_of) for name in arms), *sides]
+    rows = []
+    for row in group["rows"]:
+        label = (
+            f'<span class="inner">{text(row["label"])}</span>'
+            if row["inner"]
+            else text(row["label"])
+        )
+        if row["arms"]:
+            low, high = domain(row, 0.2 if fine else 2.0)
+            ends = f"{markup.shown(low, fine)} … {markup.shown(high, fine)}"
+            label += f'<span class="ends{" inner" if row["inner"] else ""}">{ends}</span>'
+        cells = [cell(row, name, group["unit"], number_of[name]) for name in arms]
+        for side in sides:
+            told = row["baselines"].get(side)
+            cells.append(f'<b class="mean">{markup.shown(told["mean"])}</b>' if told else "")
+        rows.append([label, *cells])
+    table = markup.table(head, rows, "arms").replace(
+        "<thead>", f"<colgroup>{columns}</colgroup><thead>", 1
+    )
+    least = 168 + 142 * len(arms) + 58 * len(sides)
+    table = table.replace("<table ", f'<table style="--least:{least}px" ', 1)
+    return f'<h3>{text(group["title"])}</h3><p class="caption">{text(group["caption"])}</p>{table}'
+
+
+def domain(row: dict[str, Any], least: float) -> tuple[float, float]:
+    """Where a row's strips begin and end: all seeds of all arms, at least `least` wide."""
+    values = [v for told in row["arms"].values() for v in told["seeds"].values()]
+    low, high = min(values), max(values)
+    spare = max(0.0, least - (high - low)) / 2
+    return low - spare, high + spare
+
+
+def strip(told: dict[str, Any], ends: tuple[float, float], base: float | None, colour: int) -> str:
+    """One arm's seeds as dots on a line, their mean as a bar, the base's mean as a faint tick."""
+    low, high = ends
+
+    def at(value: float) -> str:
+        return f"{6 + 108 * (value - low) / (high - low):.1f}"
+
+    parts = ['<line class="axis" x1="4" x2="116" y1="9" y2="9"/>']
+    if base is not None:
+        parts.append(f'<line class="ref" x1="{at(base)}" x2="{at(base)}" y1="1" y2="17"/>')
+    x = at(told["mean"])
+    parts.append(f'<line class="mean" x1="{x}" x2="{x}" y1="3" y2="15"/>')
+    for seed, value in told["seeds"].items():
+        parts.append(
+            f'<circle cx="{at(value)}" cy="9" r="3.4"><title>seed {seed}: {value:.2f}</title>'
+            "</circle>"
+        )
+    seeds = ", ".join(f"{value:.1f}" for value in told["seeds"].values())
+    label = f'role="img" aria-label="seeds: {seeds}"'
+    return f'<svg class="strip a{colour}" viewBox="0 0 120 18" {label}>{"".join(parts)}</svg>'
+
+
+def cell(row: dict[str, Any], name: str, unit: str, colour: int) -> str:
+    """One arm under one instrument: mean, seeds, and what it differs by from base and SFT."""
+    told = row["arms"].get(name)
+    if told is None:
+        return '<span class="none">not there</span>'
+    fine = unit != "points"
+    base = row["arms"].get("none", {}).get("mean")
+    lines = [f'<b class="mean">{markup.shown(told["mean"], fine)}</b>']
+    lines.append(strip(told, domain(row, 0.2 if fine else 2.0), base, colour))
+    for other in REFERENCES if name != "none" else ():
+        change = told.get(f"minus_{other}")
+        if change and change["mean"] is not None:
+            lines.append(
+                f'<span class="change"><i>− {SIGNS[other]}</i> {difference(change, fine)}</span>'
+            )
+    return "".join(lines)
+
+
+def difference(change: dict[str, Any], fine: bool = False) -> str:
+    """A paired difference and its interval, as text."""
+    if change["low"] is None:
+        return markup.shown(change["mean"], fine, True)
+    ends = f"{markup.shown(change['low'], fine, True)}, {markup.shown(change['high'], fine, True)}"
+    return f"{markup.shown(change['mean'], fine, True)} <small>[{ends}]</small>"

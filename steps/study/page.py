@@ -1,0 +1,240 @@
+"""The study's page: one file, no script, nothing fetched; every number in it is in summary.json."""
+
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from steps.study import markup, matrix, where
+from steps.study.figures import colours
+from steps.study.instruments import DIFFING
+from steps.study.markup import plain, text
+from steps.study.tables import number
+
+SECTIONS = {
+    "ran": "What was run",
+    "arms": "Arms and instruments",
+    "training": "Learning curves",
+    "scenes": "Sample scenes",
+    "maps": "Segmentation maps",
+    "diffing": "Inside the language model",
+    "more": "Where to look",
+}
+
+
+def render(summary: dict[str, Any], drawn: dict[str, dict[str, str]]) -> str:
+    """The page as HTML.
+
+    drawn: for each base, ready pictures by name: SVG for `differences`, `curves` and `maps`, data
+    URIs for `rotation-seed<k>`.
+    """
+    parts = {
+        "ran": _ran(summary),
+        "arms": matrix.arms(summary, drawn),
+        "training": _per_base(summary, _training, drawn),
+        "scenes": _per_base(summary, _scenes, drawn),
+        "maps": _per_base(summary, _maps, drawn),
+        "diffing": _per_base(summary, _diffing, drawn),
+        "more": where.look(summary),
+    }
+    body = "".join(
+        f'<section id="{name}"><h2>{SECTIONS[name]}</h2>{part}</section>'
+        for name, part in parts.items()
+    )
+    page = Template(Path(__file__).with_name("page.html").read_text())
+    title = text(summary["study"]["title"])
+    return page.substitute(title=title, body=f"{_head(summary)}<main>{body}</main>{FOOTER}")
+
+
+FOOTER = """<footer>These figures judge a mechanism in a small synthetic world. They neither confirm
+nor refute a paper on its own models. The same numbers: <code>summary.json</code>, and
+<code>tables/</code> in Markdown.</footer>"""
+
+
+def _head(summary: dict[str, Any]) -> str:
+    told, study = summary["headline"], summary["study"]
+    links = "".join(f'<a href="#{name}">{title}</a>' for name, title in SECTIONS.items())
+    missing = ""
+    if summary["missing"]:
+        rows = "".join(f"<li><code>{text(m)}</code></li>" for m in summary["missing"])
+        n = len(summary["missing"])
+        what = "One part is" if n == 1 else f"{n} parts are"
+        missing = (
+            f'<div class="missing"><p>{what} not there; the rest of the page stands without.</p>'
+            f"<details><summary>Which</summary><ul>{rows}</ul></details></div>"
+        )
+    return (
+        f'<header><div class="kicker">sightline · study {text(study["name"])}</div>'
+        f'<h1>{text(study["title"])}</h1><p class="lead">{text(told["sentence"])}</p>'
+        f"{_noise(told)}{missing}<nav>{links}</nav></header>"
+    )
+
+
+def _noise(told: dict[str, Any]) -> str:
+    if told["points"] is None:
+        return ""
+    rows = [
+        [arm, markup.shown(f["sd"], True), markup.shown(f["points"])]
+        for arm, f in told["by_arm"].items()
+    ]
+    what = (
+        f"On each of the {len(told['seeds'])} seeds an arm's lenient VQA accuracy is taken minus "
+        f"the base's on the same questions. Over seeds these differences have a standard deviation "
+        f"of {told['sd']:.2f} points (pooled over arms). A two-sided paired t test at "
+        f"{100 * told['confidence']:g} % confidence then finds a true difference of "
+        f"{told['points']:.1f} points with a probability of {100 * told['power']:g} %, by the "
+        "noncentral t distribution. The deviation is itself an estimate from few seeds; arm by arm:"
+    )
+    head = ["arm", "SD of arm − base", "smallest difference found"]
+    return (
+        f"<details><summary>How this is computed</summary><p>{text(what)}</p>"
+        f"{plain(head, rows)}</details>"
+    )
+
+
+def _ran(summary: dict[str, Any]) -> str:
+    ran, number_of = summary["ran"], colours(summary["ran"]["arms"])
+    arms = [
+        [
+            markup.arm(name, number_of),
+            text(f["method"]),
+            text(", ".join(f"{k} = {v}" for k, v in f["overrides"].items()) or "–"),
+        ]
+        for name, f in ran["arms"].items()
+    ]
+    bases = "; ".join(f"{name} ({b['source']})" for name, b in ran["bases"].items())
+    seeds = ", ".join(map(str, ran["seeds"]))
+    lead = (
+        f"Bases: {bases}. Seeds: {seeds}. Each seed has its own training items, evaluation draw "
+        "and probe sets, shared by all arms of that seed; every arm starts from the same base."
+    )
+    parts = [f"<p>{text(lead)}</p>", markup.table(["arm", "method", "differs by"], arms, "text")]
+    for base in ran["bases"]:
+        more = f" · {text(base)}" if len(ran["bases"]) > 1 else ""
+        if rows := summary["costs"].get(base):
+            parts.append(f"<h3>Budget and dose{more}</h3>")
+            parts.append(markup.per_arm(rows, list(ran["arms"]), number_of))
+            parts.append(
+                '<p class="caption">Mean over seeds. Relative change is the norm of the weights’ '
+                "difference over the norm of the base’s; divergence is measured on frozen "
+                "responses.</p>"
+            )
+        for title, stage in (("Questions and pairs", "data"), ("The base itself", "card")):
+            if rows := ran[stage].get(base):
+                table = plain(["", "mean"], [[k, number(v)] for k, v in rows.items()])
+                parts.append(f"<details><summary>{title}{more}</summary>{table}</details>")
+        parts.append(_config(summary["configs"].get(base), more))
+    return "".join(parts)
+
+
+def _config(told: dict[str, Any] | None, more: str) -> str:
+    if not told or not told["arms"]:
+        return ""
+    rows = [
+        [key, *(("–" if row[a] is None else str(row[a])) for a in told["arms"])]
+        for key, row in told["differ"].items()
+    ]
+    title = f"Training configurations, resolved: {told['equal']} keys alike, {len(rows)} differ"
+    body = plain(["key", *told["arms"]], rows, "text")
+    return f"<details><summary>{title}{more}</summary>{body}</details>"
+
+
+def _per_base(summary: dict[str, Any], part: Any, drawn: dict[str, dict[str, str]]) -> str:
+    parts = []
+    for base in summary["ran"]["bases"]:
+        more = f"<h3>Base: {text(base)}</h3>" if len(summary["ran"]["bases"]) > 1 else ""
+        parts.append(more + part(summary, base, drawn.get(base, {})))
+    return "".join(parts)
+
+
+def _training(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
+    without = _without(summary, base)
+    if "curves" not in drawn:
+        return f"<p>No training curves: {without}.</p>"
+    caption = (
+        "A row for each arm that trains, a line for each seed. Every panel has its own axis: "
+        "losses of different methods are different quantities, so compare shapes, not heights."
+    )
+    return markup.figure(drawn["curves"], caption) + (
+        f'<p class="caption">Not shown: {without}.</p>' if without else ""
+    )
+
+
+def _without(summary: dict[str, Any], base: str) -> str:
+    """The arms and seeds that have no curves, and why."""
+    told, seeds = summary["curves"][base], summary["ran"]["seeds"]
+    parts = []
+    for arm, facts in summary["ran"]["arms"].items():
+        have = {seed for lines in told.get(arm, {}).values() for seed in lines}
+        lack = [str(seed) for seed in seeds if seed not in have]
+        if facts["method"] == "none":
+            parts.append(f"{text(arm)} (does not train)")
+        elif lack:
+            which = "seed" if len(lack) == 1 else "seeds"
+            parts.append(f"{text(arm)} on {which} {', '.join(lack)} (no curves.json there)")
+    return "; ".join(parts)
+
+
+def _scenes(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
+    told = summary["samples"].get(base)
+    if not told:
+        return "<p>No sample scenes: answers or pictures are not there.</p>"
+    number_of = colours(summary["ran"]["arms"])
+    cards = []
+    for s in told:
+        answers = "".join(
+            f"<dt>{markup.arm(name, number_of)}</dt>"
+            f'<dd class="{_mark(a)}">{text(a["raw"]) or "(nothing)"}</dd>'
+            for name, a in s["answers"].items()
+        )
+        cards.append(
+            f'<article class="scene"><img src="{s["picture"]}" alt="scene {text(s["item"])}">'
+            f'<div><p class="about">{text(s["kind"])}, {text(s["form"])}, seed {s["seed"]}</p>'
+            f'<p>{text(s["question"])}</p><p class="about">truth: <b>{text(s["truth"])}</b></p>'
+            f"</div><dl>{answers}</dl></article>"
+        )
+    caption = (
+        "Pictures as the model is given them, enlarged. In each kind of question, those on which "
+        "arms disagree come first: they show how arms differ, not how often. ✓ right; a grey ✓ "
+        "right, but not in the form asked for; ✗ wrong."
+    )
+    return f'<p class="caption">{caption}</p><div class="scenes">{"".join(cards)}</div>'
+
+
+def _mark(answer: dict[str, Any]) -> str:
+    if not answer["lenient"]:
+        return "wrong"
+    return "right" if answer["strict"] else "form"
+
+
+def _maps(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
+    if "maps" not in drawn:
+        return "<p>No segmentation maps: no arm has any.</p>"
+    caption = (
+        "The first test scenes of one seed: the picture, the true map, and what a linear probe on "
+        "each arm’s patch tokens makes of it. A colour is one class in all pictures of a kind; "
+        "background is dark grey."
+    )
+    return markup.figure(drawn["maps"], caption)
+
+
+def _diffing(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
+    parts = []
+    for seed, metrics in summary["diff"].get(base, {}).items():
+        if picture := drawn.get(f"rotation-seed{seed}"):
+            caption = (
+                "How far each dictionary feature’s direction turned when the language model learnt "
+                "to see, against a null: the same number of steps on unchanged data. Only what "
+                f"lies beyond the null can be owed to tuning. Seed {seed}."
+            )
+            alt = "histogram of angles, with its null"
+            parts.append(markup.figure(f'<img src="{picture}" alt="{alt}">', caption))
+        rows = [
+            [label, number(metrics[name] * scale)]
+            for name, (label, scale) in DIFFING.items()
+            if name in metrics
+        ]
+        if rows:
+            parts.append(plain(["", f"seed {seed}"], rows))
+    if not summary["ran"]["bases"][base]["diffed"]:
+        parts.append("<p>Not measured: this base has no model from before visual tuning.</p>")
+    return "".join(parts) or "<p>No dictionaries were compared on this base.</p>"

@@ -1,0 +1,141 @@
+"""A study's plan: its effective params and what the workflow's rules need to know of them.
+
+The default study is params.yaml itself. Another is an overlay `workflow/studies/<name>.yaml`
+merged over it; the result, `workflow/studies/<name>/params.yaml`, is what both engines read.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from steps import codedeps
+from steps import params as parameters
+from steps.data import album
+from steps.params import ROOT, STUDIES, ParamsError, check, read_yaml
+from steps.place import private
+from steps.schema import Params
+from steps.stage import STAGES, StageError
+from steps.study.premises import missing
+
+HEADER = "# Written by `python -m steps study {name}` from params.yaml and ../{name}.yaml\n"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked study: `params`, the effective file `path` that stages read, `results`' folder."""
+
+    params: Params
+    path: Path
+    results: str
+
+    def arms(self, method: str) -> list[str]:
+        """The arms of one method, in the order of params.yaml."""
+        return [name for name, arm in self.params.arms.items() if arm.method == method]
+
+    def bases(self, source: str) -> list[str]:
+        """The bases of one source, in the order of params.yaml."""
+        return [name for name, base in self.params.bases.items() if base.source == source]
+
+    @property
+    def photographs(self) -> str:
+        """The file that says which photographs the probes show; see `steps.data.album`."""
+        return f"{self.results}/photos.json"
+
+    def diffed(self) -> list[str]:
+        """The bases with a model from before visual tuning: those that model diffing can take."""
+        return [name for name, base in self.params.bases.items() if base.diffed]
+
+    def reads(self, *keys: str) -> dict[str, str | Callable[..., str]]:
+        """A rule's `params:` for the keys that its stage reads; they may hold `{base}`, `{arm}`.
+
+        `reads` goes on the command line; `settings` is what Snakemake compares with the last run's.
+        """
+
+        def settings(wildcards: Any) -> str:
+            own = [key.format(**dict(wildcards.items())) for key in keys]
+            return json.dumps(parameters.values(self.params, own), sort_keys=True)
+
+        return {"reads": ",".join(keys), "settings": settings}
+
+
+def plan(study: str | None = None) -> Plan:
+    """The plan of a study (default: $SIGHTLINE_STUDY, else params.yaml's own); writes its params.
+
+    Raises ParamsError with one sentence where params.yaml or the overlay is wrong, or names what is
+    not there.
+    """
+    study = study or os.environ.get("SIGHTLINE_STUDY") or None
+    base = read_yaml(ROOT)
+    checked = check(base, ROOT)
+    if study in (None, checked.study.name):
+        return _settled(Plan(checked, ROOT, f"results/{checked.study.name}"), ROOT)
+    values = effective(base, study)
+    checked = check(values, f"{STUDIES / study}.yaml over {ROOT}")
+    path = STUDIES / study / ROOT.name
+    write(path, HEADER.format(name=study) + yaml.safe_dump(values, sort_keys=False, width=99))
+    return _settled(Plan(checked, path, f"results/{study}"), f"{STUDIES / study}.yaml over {ROOT}")
+
+
+def _settled(plan: Plan, where: Path | str) -> Plan:
+    """The plan, once what it takes for granted is there; writes which photographs it shows."""
+    for said in missing(plan.params):
+        raise ParamsError(f"{where}: {said}")
+    photos = plan.params.probes.photos
+    try:
+        told = album.album(photos)
+    except StageError as error:
+        raise ParamsError(f"{where}: probes.photos = {photos!r}: {error}") from None
+    write(Path(plan.photographs), album.text(told))
+    return plan
+
+
+def effective(base: dict[str, Any], study: str) -> dict[str, Any]:
+    """params.yaml's values with a study's overlay merged in and its name set."""
+    path = STUDIES / f"{study}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in STUDIES.glob("*.yaml"))) or "none"
+        raise ParamsError(f"study = {study!r}: there is no {path}; studies are {known}")
+    overlay = read_yaml(path)
+    name = (overlay.get("study") or {}).get("name", study)
+    if name != study:
+        raise ParamsError(f"{path}: study.name = {name!r}: leave it out, it is the file's name")
+    return merge(merge(base, overlay), {"study": {"name": study}})
+
+
+def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """`overlay` over `base`, section by section; lists are replaced, null removes an entry."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def code(stage: str) -> list[str]:
+    """The files of `steps` that a stage uses: a rule's input `code`."""
+    return codedeps.files(STAGES[stage])
+
+
+def one_of(names: Iterable[str | int]) -> str:
+    """A regular expression for exactly these names; without any, one that matches nothing."""
+    return "|".join(str(name) for name in names) or "(?!)"
+
+
+def write(path: Path, text: str) -> bool:
+    """Write a file whole, if it differs; whether it did."""
+    if path.is_file() and path.read_text() == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = private(path)
+    half.write_text(text)
+    half.replace(path)
+    return True

@@ -1,0 +1,95 @@
+"""What params.yaml takes for granted outside itself: base models that are there and that fit.
+
+Only configurations are read, as JSON: nothing heavy is imported.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from steps.schema import Params
+
+MODELS = Path("models")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a base model's configuration says; None for what it does not say.
+
+    canvas, patch: in pixels. blocks: of the vision tower. read: the tower's layer that the
+    projector reads. layers: of the language model.
+    """
+
+    canvas: int | None = None
+    patch: int | None = None
+    blocks: int | None = None
+    read: int | None = None
+    layers: int | None = None
+
+
+def missing(params: Params) -> Iterator[str]:
+    """One sentence (key, value, what is allowed) for each thing that is not there or not fit."""
+    for name, base in params.bases.items():
+        path = MODELS / name / "instruct" / "config.json"
+        if base.source == "bundled" and not path.is_file():
+            held = sorted(p.parents[1].name for p in MODELS.glob("*/instruct/config.json"))
+            yield (
+                f"bases.{name}.source = 'bundled': there is no {path}; bundled are "
+                f"{', '.join(held) or 'none'}"
+            )
+            continue
+        yield from _unfit(params, name, _sizes(params, name))
+
+
+def _sizes(params: Params, name: str) -> Sizes:
+    base, sizes = params.bases[name], params.recipe.model
+    if base.source == "train":
+        world = params.world
+        return Sizes(world.canvas, world.patch, sizes.tower_layers, -1, sizes.layers)
+    folder = MODELS / name / "instruct" if base.source == "bundled" else Path(base.path or "")
+    try:
+        told = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):  # on the hub, or damaged: the stage that reads it will say
+        return Sizes()
+    vision, text = told.get("vision_config", {}), told.get("text_config", {})
+    pixels = base.source == "bundled"  # a hub model's own processor scales images to its size
+    return Sizes(
+        vision.get("image_size") if pixels else None,
+        vision.get("patch_size") if pixels else None,
+        vision.get("num_hidden_layers"),
+        told.get("vision_feature_layer"),
+        text.get("num_hidden_layers"),
+    )
+
+
+def _unfit(params: Params, name: str, sizes: Sizes) -> Iterator[str]:
+    world, extract, diff = params.world, params.extract, params.diff
+    for key, wanted in (("canvas", sizes.canvas), ("patch", sizes.patch)):
+        value = getattr(world, key)
+        if wanted not in (None, value):
+            yield f"world.{key} = {value}: base {name} was made for {wanted}, give that"
+    if (blocks := sizes.blocks) is not None:
+        if not 1 <= _depth(extract.layer, blocks) <= blocks:
+            yield (
+                f"extract.layer = {extract.layer}: the tower of base {name} has {blocks} blocks, "
+                f"give -{blocks} to -1 or 1 to {blocks}"
+            )
+        elif extract.projector and isinstance(sizes.read, int):
+            if _depth(extract.layer, blocks) != _depth(sizes.read, blocks):
+                yield (
+                    f"extract.layer = {extract.layer}: the projector of base {name} reads layer "
+                    f"{sizes.read}, give that, or set extract.projector to false"
+                )
+    if params.bases[name].source == "hub" or sizes.layers is None:
+        return  # models from the hub are not diffed
+    if not 0 <= diff.layer < sizes.layers:
+        yield (
+            f"diff.layer = {diff.layer}: the language model of base {name} has layers 0 to "
+            f"{sizes.layers - 1}, give one of them"
+        )
+
+
+def _depth(layer: int, blocks: int) -> int:
+    """How many blocks lie below a layer, counted as Hugging Face counts; as in encoder/tower.py."""
+    return layer if layer >= 0 else blocks + 1 + layer

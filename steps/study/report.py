@@ -1,0 +1,210 @@
+"""Stage `report`: the whole study on one page, from the files that its stages left behind.
+
+It shows what is there and names what is not. It holds no verdicts: with a handful of seeds it says
+how large a difference would have to be to be seen at all, and leaves it at that.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from steps import spool
+from steps.study import collect, figures, page, tables
+from steps.study.markup import shown
+from steps.study.matrix import SIDES
+from steps.study.samples import embedded, samples
+from steps.track import log
+
+FOLDERS = {
+    "report": "this page; summary.json, tables and figures with the same numbers",
+    "items/seed<k>": "questions: training, tuning, judging",
+    "probes/seed<k>": "labelled scenes for the probes",
+    "base/<base>": "the base model, before (aligned) and after (instruct) it learnt to answer",
+    "pairs/<base>/seed<k>": "preference pairs, sampled from the base",
+    "model/<base>/<arm>/seed<k>": "the post-trained model, a Hugging Face folder, and curves.json",
+    "extract/<base>/<arm>/seed<k>": "its vision tower alone, a Hugging Face folder",
+    "vqa/<base>/<arm>/seed<k>": "every answer, in items.parquet",
+    "classify/<base>/<arm>/seed<k>": "classification probes, item by item",
+    "segment/<base>/<arm>/seed<k>": "segmentation probes, item by item, and maps.png",
+    "baselines/<base>/seed<k>": "the same probes on a random tower and on pixels",
+    "compare/<base>/seed<k>": "dictionary features before and after visual tuning",
+}
+
+
+def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
+    """Write index.html, summary.json, tables/*.md and figures/*.png to `out`.
+
+    params: study, seeds, bases, arms, report. inputs: the study's folders by stage (`vqa` is
+    results/<study>/vqa, ...); any may be absent. Returns the smallest difference found (points;
+    left out for one seed), seeds, missing parts, and each arm's primary metric.
+    """
+    inputs = {name: Path(path) for name, path in inputs.items()}
+    found = collect.collect(params, inputs)
+    summary, drawn = summarise(params, found), {}
+    if "photos" in inputs:
+        summary["provenance"]["photographs"] = json.loads(inputs["photos"].read_text())
+    for base in params.bases:
+        drawn[base] = draw(params, found, summary, base, out / "figures")
+    write_tables(summary, out / "tables")
+    (out / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    (out / "index.html").write_text(page.render(summary, drawn), encoding="utf-8")
+    for path in sorted((out / "figures").glob("*.png")):
+        log.figure(path)
+    log.text(summary["headline"]["sentence"])
+    return _metrics(summary)
+
+
+def summarise(params: Any, found: collect.Found) -> dict[str, Any]:
+    """Everything that the page says, as plain values."""
+    study, told, curves = params.study.name, {}, {}
+    missing = list(found.missing)
+    for base in params.bases:
+        told[base], lacks = samples(found, params, base)
+        curves[base], gaps = collect.curves(found, params, base)
+        missing += lacks + gaps
+    return {
+        "study": {"name": study, "title": params.study.title},
+        "headline": tables.headline(found, params),
+        "missing": missing,
+        "ran": {
+            "bases": {
+                name: {"source": base.source, "diffed": base.diffed}
+                for name, base in params.bases.items()
+            },
+            "arms": {
+                name: {"method": arm.method, "overrides": arm.overrides}
+                for name, arm in params.arms.items()
+            },
+            "seeds": list(params.seeds),
+            "data": {base: _means(found, ("items", "pairs"), base) for base in params.bases},
+            "card": {base: _means(found, ("base",), base) for base in params.bases},
+        },
+        "costs": {base: tables.costs(found, params, base) for base in params.bases},
+        "configs": {base: collect.configs(found, params, base) for base in params.bases},
+        "results": {base: tables.results(found, params, base) for base in params.bases},
+        "curves": curves,
+        "samples": told,
+        "diff": {
+            base: {
+                seed: values
+                for (stage, b, _, seed), values in found.metrics.items()
+                if stage == "compare" and b == base
+            }
+            for base in params.bases
+        },
+        "mlflow": _mlflow(params),
+        "folders": [[f"results/{study}/{folder}", what] for folder, what in FOLDERS.items()],
+        "provenance": collect.provenance(found),
+    }
+
+
+def _means(found: collect.Found, stages: tuple[str, ...], base: str) -> dict[str, float]:
+    """Each metric of some stages, mean over seeds."""
+    values: dict[str, list[float]] = {}
+    for (stage, b, _, _), metrics in found.metrics.items():
+        if stage in stages and b in (None, base):
+            for name, value in metrics.items():
+                values.setdefault(name, []).append(value)
+    return {name: sum(v) / len(v) for name, v in sorted(values.items())}
+
+
+def _mlflow(params: Any) -> dict[str, Any]:
+    study = params.study.name
+    arm = next((a for a in params.arms if a != "none"), "none")
+    base, seed = next(iter(params.bases)), params.seeds[0]
+    stage = spool.key(study, "vqa", base, arm, seed)
+    runs = [
+        f"tags.`sightline.key` = '{spool.key(study, 'group', base, arm, seed)}'"
+        for base in params.bases
+        for arm in params.arms
+        for seed in params.seeds
+    ]
+    searches = [
+        ["one arm on one seed", runs[0]],
+        ["one of its stages", f"tags.`sightline.key` = '{stage}'"],
+        ["one stage of all arms", f"tags.study = '{study}' and tags.stage = 'vqa'"],
+        ["all seeds of one arm", f"tags.study = '{study}' and tags.arm = '{arm}'"],
+    ]
+    return {"searches": searches, "runs": runs}
+
+
+def draw(
+    params: Any, found: collect.Found, summary: dict[str, Any], base: str, folder: Path
+) -> dict[str, str]:
+    """A base's pictures: PNG files in `folder`, and what the page holds, by name."""
+    groups = summary["results"][base]
+    drawn = {
+        "differences": figures.differences(groups, params, base, folder),
+        "curves": figures.curves(summary["curves"][base], params, base, folder),
+    }
+    for seed in params.seeds:
+        places = {arm: found.folders.get(("segment", base, arm, seed)) for arm in params.arms}
+        sheets = {a: f / "maps.png" for a, f in places.items() if f and (f / "maps.png").is_file()}
+        if sheets:
+            names = {n.split("/")[1] for n in found.names(base) if n.startswith("segment/")}
+            kinds = [k for k in ("shape", "texture") if k in names]
+            kinds += sorted(names - set(kinds))
+            drawn["maps"] = figures.maps(sheets, kinds, params, base, folder)
+            break
+    for seed in summary["diff"][base]:
+        path = found.folders[("compare", base, None, seed)] / "rotation.png"
+        if path.is_file():
+            folder.mkdir(exist_ok=True)
+            (folder / f"rotation-{base}-seed{seed}.png").write_bytes(path.read_bytes())
+            drawn[f"rotation-seed{seed}"] = embedded(path.read_bytes())
+    return {name: picture for name, picture in drawn.items() if picture}
+
+
+def write_tables(summary: dict[str, Any], folder: Path) -> None:
+    """The page's tables in Markdown: results, costs and configurations of each base."""
+    folder.mkdir()
+    arms = list(summary["ran"]["arms"])
+    for base, groups in summary["results"].items():
+        parts = []
+        for group in groups:
+            fine = group["unit"] != "points"
+            rows = [
+                [row["label"], *(_cell(row["arms"].get(arm), fine) for arm in arms)]
+                + [
+                    shown(row["baselines"][s]["mean"]) if s in row["baselines"] else ""
+                    for s in SIDES
+                ]
+                for row in group["rows"]
+            ]
+            parts.append(f"## {group['title']}\n\n{group['caption']}\n\n")
+            parts.append(tables.markdown(["", *arms, *SIDES], rows) + "\n")
+        (folder / f"results-{base}.md").write_text("".join(parts))
+        costs = [
+            [row["label"], *(tables.number(row["arms"].get(arm)) for arm in arms)]
+            for row in summary["costs"][base]
+        ]
+        (folder / f"costs-{base}.md").write_text(tables.markdown(["", *arms], costs))
+        told = summary["configs"][base]
+        rows = [[key, *map(str, row.values())] for key, row in told["differ"].items()]
+        (folder / f"configs-{base}.md").write_text(tables.markdown(["", *told["arms"]], rows))
+
+
+def _cell(told: dict[str, Any] | None, fine: bool) -> str:
+    """Mean, and differences to the base and to SFT with their intervals."""
+    if told is None:
+        return "–"
+    parts = [shown(told["mean"], fine)]
+    for other in tables.REFERENCES:
+        change = told.get(f"minus_{other}")
+        if change and change["mean"] is not None:
+            ends = [shown(change[e], fine, True) for e in ("low", "high") if change[e] is not None]
+            interval = f" [{', '.join(ends)}]" if ends else ""
+            parts.append(f"− {other}: {shown(change['mean'], fine, True)}{interval}")
+    return "; ".join(parts)
+
+
+def _metrics(summary: dict[str, Any]) -> dict[str, float]:
+    headline = summary["headline"]
+    metrics = {"report/seeds": len(headline["seeds"]), "report/missing": len(summary["missing"])}
+    if headline["points"] is not None:
+        metrics["report/smallest_difference"] = headline["points"]
+    for base, groups in summary["results"].items():
+        for row in (row for group in groups for row in group["rows"]):
+            if row["metric"] == headline["metric"]:
+                metrics |= {f"{base}/{a}/vqa_lenient": t["mean"] for a, t in row["arms"].items()}
+    return metrics

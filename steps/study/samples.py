@@ -1,0 +1,96 @@
+"""Questions with every arm's answers, as they were kept, and the pictures they were asked about."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from steps.study.collect import Found
+
+
+def samples(found: Found, params: Any, base: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Some questions of the first seed that has any, one kind after the other.
+
+    In each kind the first questions on which the arms disagree come first: where all arms say the
+    same there is nothing to see, so these are not typical. Returns (samples, what was missing).
+    """
+    for seed in params.seeds:
+        folders = {arm: found.folders.get(("vqa", base, arm, seed)) for arm in params.arms}
+        questions = found.folders.get(("items", None, None, seed))
+        present = {arm: folder for arm, folder in folders.items() if folder is not None}
+        if not present or questions is None:
+            continue
+        try:
+            asked = pd.read_parquet(questions / "vqa.parquet").set_index("item")
+            images = np.load(questions / "vqa_images.npy", mmap_mode="r", allow_pickle=False)
+            told = {arm: _answers(folder) for arm, folder in present.items()}
+        except (OSError, ValueError, KeyError) as error:
+            return [], [f"sample scenes of {base}: {error}"]
+        chosen = _choose(asked, told, params.report.samples)
+        return [_sample(asked.loc[i], i, seed, told, images) for i in chosen], []
+    return [], [f"sample scenes of {base}: no seed has both its questions and answers"]
+
+
+def _answers(folder: Path) -> pd.DataFrame:
+    table = pd.read_parquet(folder / "items.parquet")
+    return table[table["instrument"] == "vqa"].set_index("item")[["raw", "strict", "lenient"]]
+
+
+def _choose(asked: pd.DataFrame, told: dict[str, pd.DataFrame], wanted: int) -> list[str]:
+    scores = pd.DataFrame({arm: table["lenient"] for arm, table in told.items()})
+    shared = scores.dropna()
+    shared = shared[shared.index.isin(asked.index)]
+    differ = shared.nunique(axis=1) > 1
+    order = sorted(range(len(shared)), key=lambda row: not differ.iloc[row])
+    queues: dict[str, list[str]] = {}
+    for row in order:
+        item = shared.index[row]
+        queues.setdefault(asked.loc[item, "kind"], []).append(item)
+    chosen: list[str] = []
+    kinds = sorted(queues)
+    while len(chosen) < wanted and any(queues.values()):
+        for kind in kinds:
+            if queues[kind] and len(chosen) < wanted:
+                chosen.append(queues[kind].pop(0))
+    return chosen
+
+
+def _sample(
+    row: pd.Series, item: str, seed: int, told: dict[str, pd.DataFrame], images: np.ndarray
+) -> dict[str, Any]:
+    answers = {
+        arm: {
+            "raw": str(table.loc[item, "raw"]),
+            "lenient": float(table.loc[item, "lenient"]),
+            "strict": float(table.loc[item, "strict"]),
+        }
+        for arm, table in told.items()
+        if item in table.index
+    }
+    return {
+        "item": item,
+        "seed": seed,
+        "kind": str(row["kind"]),
+        "form": str(row["form"]),
+        "question": str(row["prompt"]),
+        "truth": str(row["value"]),
+        "answers": answers,
+        "picture": picture(images[int(row["image"])]),
+    }
+
+
+def picture(pixels: np.ndarray) -> str:
+    """An image uint8 [H, W, 3] as a data URI that a page holds in itself."""
+    from PIL import Image
+
+    with io.BytesIO() as file:
+        Image.fromarray(np.asarray(pixels)).save(file, "PNG")
+        return embedded(file.getvalue())
+
+
+def embedded(png: bytes) -> str:
+    """PNG bytes as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()

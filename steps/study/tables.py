@@ -1,0 +1,193 @@
+"""Arms against instruments: each mean, each seed, and paired differences to the base and to SFT."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from steps.study import stats
+from steps.study.collect import Found
+from steps.study.instruments import COSTS, PRIMARY, Row, groups
+
+REFERENCES = ("none", "sft")
+"""The arms that others are compared with: the untouched base, and supervised fine-tuning."""
+PLACES = {"random": "random/", "pixels": "pixels/"}
+
+
+def results(found: Found, params: Any, base: str) -> list[dict[str, Any]]:
+    """Every table of a base: groups with rows, each with its arms and its baselines.
+
+    All numbers are in the unit that is shown (points are shares times 100).
+    """
+    told = []
+    for group in groups(found.names(base)):
+        rows = [_row(found, params, base, row) for row in group.rows]
+        told.append(
+            {"title": group.title, "caption": group.caption, "unit": group.unit, "rows": rows}
+        )
+    return told
+
+
+def _row(found: Found, params: Any, base: str, row: Row) -> dict[str, Any]:
+    seeds = {arm: _seeds(found, base, arm, row) for arm in params.arms}
+    arms: dict[str, Any] = {}
+    for arm, own in seeds.items():
+        if own:
+            arms[arm] = {"mean": _mean(own.values()), "seeds": own}
+            arms[arm] |= {
+                f"minus_{other}": minus(own, seeds[other], params.report.confidence)
+                for other in REFERENCES
+                if other != arm and seeds.get(other)
+            }
+    beside = {}
+    for name, place in PLACES.items():
+        if row.baselines and not row.metric.startswith("proj/"):
+            own = _baseline(found, base, row, place)
+            if own:
+                beside[name] = {"mean": _mean(own.values()), "seeds": own}
+    if row.chance:
+        chances = [m.removesuffix("/top1") + "/chance" for m in row.mean_of] or [row.chance]
+        own = _average([found.series(base, arm, c) for c in chances] for arm in params.arms)
+        if own:
+            beside["chance"] = {"mean": row.scale * _mean(own)}
+    return {
+        "metric": row.metric,
+        "label": row.label,
+        "inner": row.inner,
+        "arms": arms,
+        "baselines": beside,
+    }
+
+
+def _seeds(found: Found, base: str, arm: str, row: Row) -> dict[int, float]:
+    """A row's value by seed for one arm, scaled; only seeds that have every part of it."""
+    parts = [found.series(base, arm, name) for name in row.mean_of or (row.metric,)]
+    less = found.series(base, arm, row.minus) if row.minus else None
+    seeds = set.intersection(*(set(p) for p in parts), *([set(less)] if less is not None else []))
+    return {
+        s: row.scale * (_mean([p[s] for p in parts]) - (less[s] if less is not None else 0))
+        for s in sorted(seeds)
+    }
+
+
+def _baseline(found: Found, base: str, row: Row, place: str) -> dict[int, float]:
+    names = [f"{place}{name}" for name in row.mean_of or (row.metric,)]
+    return {
+        seed: row.scale * _mean([values[name] for name in names])
+        for (stage, b, _, seed), values in sorted(found.metrics.items(), key=str)
+        if stage == "baselines" and b == base and seed is not None and set(names) <= set(values)
+    }
+
+
+def _average(arms: Any) -> list[float]:
+    """The mean over labels for the first arm that has every label; its seeds' values."""
+    for labels in arms:
+        seeds = set.intersection(*(set(values) for values in labels))
+        if seeds:
+            return [_mean([values[s] for values in labels]) for s in sorted(seeds)]
+    return []
+
+
+def minus(one: dict[int, float], other: dict[int, float], confidence: float) -> dict[str, Any]:
+    """The paired difference over the seeds that both have, with its t interval."""
+    seeds = sorted(set(one) & set(other))
+    interval = stats.paired([one[s] - other[s] for s in seeds], confidence)
+    if interval is None:
+        return {"mean": None, "low": None, "high": None, "n": 0}
+    return {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
+
+
+def costs(found: Found, params: Any, base: str) -> list[dict[str, Any]]:
+    """Budgets and dose of every arm, mean over seeds."""
+    rows = []
+    for name, label in COSTS.items():
+        arms = {arm: found.series(base, arm, name) for arm in params.arms}
+        if any(arms.values()):
+            means = {arm: _mean(v.values()) for arm, v in arms.items() if v}
+            rows.append({"metric": name, "label": label, "arms": means})
+    return rows
+
+
+def headline(found: Found, params: Any) -> dict[str, Any]:
+    """What differences the study can find, from the noise of its own paired differences.
+
+    Noise is the standard deviation over seeds of (arm - none) in the primary metric, each seed
+    averaged over the bases, pooled over the arms; only seeds count that every arm and base has.
+    """
+    report, row = params.report, Row(PRIMARY, "")
+    have = {b: {a: _seeds(found, b, a, row) for a in params.arms} for b in params.bases}
+    bases = [b for b in have if have[b]["none"]]
+    arms = [a for a in params.arms if a != "none" and any(have[b][a] for b in bases)]
+    sets = [set(have[b][a]) for b in bases for a in ["none", *arms]]
+    seeds = sorted(set.intersection(*sets)) if sets else []
+    differences = {
+        arm: [_mean([have[b][arm][s] - have[b]["none"][s] for b in bases]) for s in seeds]
+        for arm in arms
+    }
+    n = len(seeds)
+    sd = stats.pooled(list(differences.values()))
+    points = None if sd is None else stats.smallest(sd, n, report.power, report.confidence)
+    by_arm = {
+        arm: {
+            "sd": stats.deviation(d),
+            "points": stats.smallest(stats.deviation(d), n, report.power, report.confidence),
+        }
+        for arm, d in differences.items()
+        if n > 1
+    }
+    power = f"{100 * report.power:g} % power"
+    what = f"{n} seed{'s' if n != 1 else ''} of {_counted(len(bases), 'base')}"
+    if points is not None:
+        can = f"finds differences of {points:.1f} points or more at {power}"
+    else:
+        can = f"what differences it finds at {power} cannot be computed from fewer than two seeds"
+    return {
+        "sentence": f"Demonstration: {what}; {can}; the published ones are 1–3.",
+        "metric": PRIMARY,
+        "seeds": seeds,
+        "bases": bases,
+        "points": points,
+        "sd": sd,
+        "by_arm": by_arm,
+        "power": report.power,
+        "confidence": report.confidence,
+    }
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"one {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _mean(values: Any) -> float:
+    values = list(values)
+    return math.fsum(values) / len(values)
+
+
+def number(value: float | None) -> str:
+    """A number for people: three or four digits, large ones in thousands and powers of ten."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    if size >= 1e6:
+        exponent = math.floor(math.log10(size))
+        power = str(exponent).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        text = f"{value / 10**exponent:.2f}·10{power}"
+    elif size >= 1000 or value == int(value):
+        text = f"{value:,.0f}".replace(",", "\u2009")
+    elif size >= 0.1:
+        text = f"{value:.3g}" if size < 10 else f"{value:.1f}"
+    else:
+        text = f"{value:#.2g}"
+    return text.replace("-", "−")
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; the first column is text, the others numbers."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "".join("| " + " | ".join(_cell(str(c)) for c in line) + " |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Text that Markdown takes for nothing but text: model answers are not to be trusted."""
+    for sign, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "'")):
+        text = text.replace(sign, safe)
+    return " ".join(text.split())

@@ -1,0 +1,91 @@
+"""The verbs of `python -m steps`: check, study, dvc, verify, bundle, card, tuning, adopt."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from steps.params import ROOT, STUDIES
+from steps.stage import StageError
+from steps.study.plan import Plan, plan
+
+
+def check(options: argparse.Namespace) -> None:
+    """Check params.yaml, or a study's overlay on it, and that DVC would run what it says."""
+    from steps.study.dvc import stale
+
+    found = plan(options.study)
+    if said := stale(found):
+        raise StageError(f"{found.path}: {said}: run make dvc-fix")
+    print(f"{found.path}: study {found.params.study.name}", file=sys.stderr)
+
+
+def study(options: argparse.Namespace) -> None:
+    """Write a study's effective params and, for an overlay, its dvc.yaml."""
+    found = plan(options.study)
+    if found.path != ROOT:
+        _drift(found, fix=True)
+    print(found.path)
+
+
+def dvc(options: argparse.Namespace) -> None:
+    """Compare every committed dvc.yaml with the rules, or write them anew."""
+    os.environ.pop("SIGHTLINE_STUDY", None)  # the first is params.yaml itself
+    plans = [plan(), *(plan(p.parent.name) for p in sorted(STUDIES.glob("*/dvc.yaml")))]
+    changes = [change for p in plans if (change := _drift(p, options.fix))]
+    print("\n".join(changes) or "every dvc.yaml is in step with the rules")
+    if changes and not options.fix:
+        raise StageError("dvc.yaml is not in step with workflow/rules: run make dvc-fix")
+
+
+def verify(options: argparse.Namespace) -> None:
+    """Check every result of a study; one sentence for each that is not what it should be."""
+    from steps.study.adopt import examine
+
+    bad = {name: why for name, why in examine(plan(options.study)).items() if why}
+    for name, why in bad.items():
+        print(f"{name}: {why}", file=sys.stderr)
+    if bad:
+        raise StageError(f"{len(bad)} results are missing, damaged or out of date")
+
+
+def bundle(options: argparse.Namespace) -> None:
+    """Put a study's trained bases beside the code, as bundled ones."""
+    from steps.study.bundle import bundle as take
+
+    found = plan(options.study)
+    for base in found.bases("train"):
+        print(take(Path(found.results), base, Path("models")))
+
+
+def card(options: argparse.Namespace) -> None:
+    """Measure the gates of a study's bundled bases, write their model cards, show its results."""
+    from steps.study.card import show, write
+
+    found = plan(options.study)
+    for base in found.bases("bundled"):
+        for gate in write(found.params, Path(found.results), base, Path("models") / base):
+            print(f"{base}: {gate['gate']}: {gate['value']:.3f} {'' if gate['met'] else 'NOT MET'}")
+        show(Path(found.results), base, Path("docs"))
+
+
+def tuning(options: argparse.Namespace) -> None:
+    """Write the table of learning rates of a study, by its answers on the tuning split."""
+    from steps.study.tuning import write
+
+    found = plan(options.study)
+    print(write(found.params, Path(found.results), Path("docs")))
+
+
+def adopt(options: argparse.Namespace) -> None:
+    """Let both engines take a study's verified results as their own."""
+    from steps.study.adopt import adopt as hand_over
+
+    hand_over(plan(options.study))
+
+
+def _drift(found: Plan, fix: bool) -> str:
+    from steps.study.dvc import drift
+    from steps.study.rules import rules
+
+    return drift(found, rules(found), fix)

@@ -1,0 +1,56 @@
+"""What every test runs under: no network, one thread, nothing of the user's own settings."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    OMP_NUM_THREADS="1",  # read when torch is first imported: one thread, here and in children
+    MKL_NUM_THREADS="1",
+    TOKENIZERS_PARALLELISM="false",
+    MPLBACKEND="Agg",
+    DVC_NO_ANALYTICS="1",
+    MLFLOW_DISABLE_TELEMETRY="true",
+    WANDB_MODE="disabled",
+    SIGHTLINE_MIRROR="off",  # a test of the mirror turns it on for itself
+)
+# A test that logs must name its own store; it never reaches the one that the user works with.
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch):
+    """Fail at once, by name, where a test would reach out to another machine."""
+    connect = socket.socket.connect
+
+    def local_only(self, address):
+        host = address[0] if isinstance(address, tuple) else "localhost"
+        if host not in ("localhost", "127.0.0.1", "::1"):
+            raise OSError(f"a test tried to reach {host}: tests run offline")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", local_only)
+
+
+@pytest.fixture
+def need_debian():
+    """Give `need(package, path)`: the path that a Debian package brings.
+
+    Where it is absent the test is skipped by the package's name; under CI=true, where everything
+    must run, it fails.
+    """
+
+    def need(package, path):
+        path = Path(path)
+        if path.exists():
+            return path
+        reason = f"no {path}: apt-get install {package}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    return need

@@ -1,0 +1,36 @@
+"""The real smoke study under each engine: the same files, and nothing left for the other to do."""
+
+import json
+
+import pytest
+
+from tests import smoke
+
+pytestmark = pytest.mark.slow
+
+
+def test_both_engines_make_the_same_files(by_snakemake, by_dvc):
+    one, other = smoke.manifests(by_snakemake), smoke.manifests(by_dvc)
+    assert set(one) == set(other) and len(one) == len(sum(smoke.places(by_dvc).values(), []))
+    files, others = smoke.hashes(one), smoke.hashes(other)
+    assert len(files) > 3 * len(one)  # a file of its own, beside metrics.json, for each at least
+    assert smoke.first_difference(files, others) == ""
+    # Params, inputs and code too: what follows from them would otherwise be taken for changed.
+    assert smoke.first_difference(one, other) == ""
+
+
+@pytest.mark.parametrize("engine", ["snakemake", "dvc"])
+def test_after_one_engine_the_other_has_nothing_to_do(engine, request):
+    folder = request.getfixturevalue(f"by_{engine}")
+    done = smoke.call(folder, "steps", "adopt", smoke.STUDY)
+    results = len(smoke.manifests(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"adopted by both engines: {results} of {results} results" in done.stderr
+
+    status = smoke.call(folder, "dvc", "status", "--json", smoke.PIPELINE)
+    assert status.returncode == 0 and json.loads(status.stdout) == {}, status.stderr
+    dry = smoke.call(folder, "dvc", "repro", "--dry", smoke.PIPELINE)
+    assert dry.returncode == 0 and "Running stage" not in dry.stdout + dry.stderr, dry.stdout
+    assert "up to date" in dry.stdout + dry.stderr
+    dry = smoke.call(folder, "snakemake", "--dry-run")
+    assert dry.returncode == 0 and "Nothing to be done" in dry.stdout + dry.stderr, dry.stdout

@@ -1,0 +1,91 @@
+"""The probe sets as stored: labels, maps and images of the photographs agree."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from steps.data import photos, probes
+from steps.data.album import album, text
+from steps.data.digest import written
+from steps.stage import StageError
+
+
+@pytest.fixture
+def stage(world, monkeypatch):
+    """Writes small probe sets with a folder of photographs: (folder or `off`, out) -> metrics."""
+    monkeypatch.setattr(probes, "PHOTO_SCENES", {"train": 60, "test": 30})
+    monkeypatch.setattr(probes, "DIGITS", {"pool": 6, "test": 4})
+
+    def run(where, out, told=None):
+        out.mkdir()
+        sizes = dict.fromkeys(("classify_train", "segment_train"), 12)
+        sizes |= dict.fromkeys(("classify_test", "segment_test"), 6)
+        section = SimpleNamespace(**sizes, photos=str(where))
+        params = SimpleNamespace(probes=section, world=world, run=SimpleNamespace(seed=4))
+        (out.parent / "photos.json").write_text(told or text(album(str(where))))
+        return probes.run(params, {"photos": out.parent / "photos.json"}, out)
+
+    return run
+
+
+def test_photo_scenes_are_stored_once_with_labels_and_maps(stage, folder, tmp_path):
+    out = tmp_path / "out"
+    metrics = stage(folder, out)
+    assert metrics["photos/images"] == 90
+    stored = {path.name for path in out.glob("photos*")}
+    tables = {"photos_classify.parquet", "photos_segment.parquet"}
+    assert stored == tables | {"photos_images.npy", "photos_segment_category.npy"}
+    images, maps = (np.load(out / f"photos_{name}.npy") for name in ("images", "segment_category"))
+    assert images.shape == (90, 64, 64, 3) and images.dtype == maps.dtype == np.uint8
+    table, other = (pd.read_parquet(out / name) for name in sorted(tables))
+    assert list(table.split) == list(other.split) == ["train"] * 60 + ["test"] * 30
+
+    classes = json.loads((out / "probes.json").read_text())["segment"]["photos"]
+    assert classes == ["fruit", "tools", "toys"]
+    area = np.stack([(maps == 1 + c).sum((1, 2)) for c in range(3)], 1)
+    main = np.array([classes.index(c) for c in table.category])
+    d = area[np.arange(90), main]
+    assert (d >= 32 * 24).all()  # the main one is whole
+    assert set(map(tuple, area > 0)) > {(True, False, False), (True, True, True)}
+    # under the noise, the category's green is what its map says
+    level = [images[maps == 1 + c][:, 1].mean() for c in (0, 2, 1)]
+    assert level[0] < 40 and abs(level[1] - 80) < 5 and abs(level[2] - 160) < 5
+
+
+def test_photo_scenes_of_the_two_splits_share_no_photograph(stage, folder, tmp_path):
+    stage(folder, tmp_path / "out")
+    table = pd.read_parquet(tmp_path / "out" / "photos_classify.parquet")
+    shown = {s: set(zip(t.category, t.label, strict=True)) for s, t in table.groupby("split")}
+    bank = photos.bank(folder)
+    rows = list(zip(bank.categories, bank.names, bank.splits, strict=True))
+    for split, labels in shown.items():
+        assert labels <= {(c, n) for c, n, s in rows if s == split}
+    assert len(shown["train"]) > 12 and len(shown["test"]) > 6
+
+
+def test_without_photographs_there_are_none(stage, tmp_path):
+    metrics = stage("off", tmp_path / "out")
+    assert "photos/images" not in metrics and not list((tmp_path / "out").glob("photos*"))
+    assert "photos" not in json.loads((tmp_path / "out" / "probes.json").read_text())["segment"]
+
+
+def test_the_photographs_used_are_told(stage, folder, tmp_path, monkeypatch):
+    logged = {}
+    monkeypatch.setattr(
+        probes.log, "dataset", lambda name, digest, context: logged.update({name: digest})
+    )
+    metrics = stage(folder, tmp_path / "out")
+    used = json.loads((tmp_path / "out/probes.json").read_text())["photographs"]
+    assert metrics["photos/files"] == used["files"] == 38 and used == album(str(folder))
+    assert logged["photos"] == written(tmp_path / "out", "photos")
+    assert set(logged) == {"classify", "segment", "digits", "photos"}
+
+
+def test_photographs_that_changed_meanwhile_are_refused(stage, folder, cutout, tmp_path):
+    told = text(album(str(folder)))
+    cutout(folder / "fruit/sub/thing-01.png", (9, 9, 9))
+    with pytest.raises(StageError, match="are not those that .*photos.json tells of: run the"):
+        stage(folder, tmp_path / "out", told)

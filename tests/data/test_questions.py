@@ -1,0 +1,151 @@
+"""Questions are answered truly, in the world's words, in the forms that were asked for."""
+
+import numpy as np
+import pytest
+
+from steps.data import questions as q
+from steps.data.items import draw, prior, stage1
+from steps.data.language import FACTS, NUMBERS, View, caption, twin, vocabulary
+from steps.data.parse import lenient, strict
+from steps.data.world import sample
+
+RNG = np.random.default_rng
+
+
+def asked(world, kind, n=300, seed=0):
+    scenes = sample(world, RNG(seed), n, "train")
+    rng = RNG(seed + 1)
+    for i in range(n):
+        view = View(scenes, i)
+        question = q.ask(view, kind, rng)
+        if question:
+            yield view, question
+
+
+def fits(view, phrase):
+    """Objects that a noun phrase describes, read word by word: an oracle of its own."""
+    words = phrase.split()
+    facts = [
+        {view.shape[k], view.color[k], view.size[k], "object", "objects", q.PLURAL[view.shape[k]]}
+        for k in range(len(view))
+    ]
+    return [k for k, known in enumerate(facts) if known >= set(words)]
+
+
+@pytest.mark.parametrize("kind", ["color", "shape", "size"])
+def test_attributes(world, kind):
+    seen = list(asked(world, kind))
+    assert len(seen) > 50
+    for view, question in seen:
+        ks = fits(view, question.subject[0])
+        assert len(ks) == 1, "the phrase must mean one object"
+        assert getattr(view, kind)[ks[0]] == question.value
+        assert question.value not in question.subject[0]
+
+
+def test_counts_and_existence(world):
+    for view, question in asked(world, "count"):
+        assert NUMBERS[len(fits(view, question.subject[0]))] == question.value
+    for view, question in asked(world, "existence"):
+        assert (len(fits(view, question.subject[0])) > 0) == (question.value == "yes")
+
+
+def test_relations_follow_the_places(world):
+    for view, question in asked(world, "relation"):
+        (a,), (b,) = (fits(view, s) for s in question.subject)
+        dx, dy = view.x[a] - view.x[b], view.y[a] - view.y[b]
+        truth = {"left": dx < 0, "right": dx > 0, "above": dy < 0, "below": dy > 0}
+        assert truth[question.value]
+        along, across = (dx, dy) if question.value in ("left", "right") else (dy, dx)
+        assert abs(along) - abs(across) >= 6
+
+
+def test_facts_need_no_image(world):
+    for _, question in asked(world, "fact"):
+        name, about = question.subject
+        assert FACTS[about][name] == question.value
+        for style in "ab":
+            for form in q.FORMS:
+                assert not any(q.response(question, style, form)[1])
+
+
+@pytest.mark.parametrize("style", ["a", "b"])
+@pytest.mark.parametrize("form", q.FORMS)
+def test_reference_responses_are_read_as_their_value(world, style, form):
+    for kind in q.KINDS:
+        for _, question in asked(world, kind, 40):
+            words, depends = q.response(question, style, form)
+            assert lenient(words, question.choices) == question.value
+            assert strict(words, style, form) == question.value
+            assert len(depends) == len(words.split())
+            if kind != "fact":
+                assert depends[-1] == 1
+            for other in set(q.FORMS) - {form}:
+                assert strict(words, style, other) is None
+
+
+def test_every_word_is_in_the_vocabulary(world):
+    known, rng = set(vocabulary()), RNG(0)
+    assert len(known) == len(vocabulary())
+    for kind in q.KINDS:
+        for view, question in asked(world, kind, 60):
+            texts = [caption(view, s) for s in "ab"] + [twin(view, rng)]
+            for style in "ab":
+                for form in q.FORMS:
+                    texts += [q.prompt(question, style, form), q.response(question, style, form)[0]]
+            assert not set(" ".join(texts).split()) - known
+
+
+def test_image_words_are_those_that_another_scene_would_change(world):
+    """The words that never depend on the image are the same whatever the answer is."""
+    shared = {}
+    for _, question in asked(world, "relation"):
+        words, depends = q.response(question, "a", "answer")
+        fixed = (w for w, d in zip(words.split(), depends, strict=True) if not d)
+        shared.setdefault(tuple(fixed), 0)
+    assert list(shared) == [("answer", ":")]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("answer : red", "red"),
+        ("it is blue . answer : red", "red"),
+        ("the answer is blue because red", "blue"),
+        ("red or blue", "blue"),
+        ("answer :", None),
+        ("", None),
+        ("<script> red </script>", "red"),
+    ],
+)
+def test_lenient(text, word):
+    assert lenient(text, ("red", "blue")) == word
+
+
+def test_items_are_even_within_a_kind_and_novel_where_asked(world):
+    from collections import Counter
+
+    rows, scenes = draw(world, RNG(3), 240, "test", True, 0.5)
+    assert len(rows) == len(scenes) == 240
+    assert all(r["novel"] for r in rows)
+    kinds = Counter(r["kind"] for r in rows)
+    assert set(kinds.values()) == {30}
+    import pandas as pd
+
+    assert prior(pd.DataFrame(rows)) < 0.32
+    assert Counter(r["value"] for r in rows if r["kind"] == "existence") == {"yes": 15, "no": 15}
+
+
+def test_stage1_is_the_recipes_mixture(world):
+    from collections import Counter
+
+    rows, scenes = stage1(world, RNG(4), 1200, 0.25, 0.1)
+    assert len(rows) == len(scenes) == 1200
+    kinds = Counter(r["kind"] for r in rows)
+    assert set(kinds) == {*q.KINDS, "caption"}
+    assert 80 < kinds["caption"] < 170  # more than a tenth: scenes refuse questions, not captions
+    asked = {k: n for k, n in kinds.items() if k not in ("caption", "fact")}
+    assert max(asked.values()) < 2 * min(asked.values()) and kinds["fact"] < kinds["shape"]
+    assert 230 < sum(r["style"] == "b" for r in rows) < 370
+    described = [r for r in rows if r["kind"] == "caption"]
+    assert all(r["choices"] == [] and " ground" in r["response"] for r in described)

@@ -1,0 +1,166 @@
+"""Around a training: a killed one ends as an undisturbed one does, and its log tells all of it."""
+
+import os
+import signal
+from importlib import import_module
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from steps.posttrain import loop
+from steps.stage import StageError
+
+
+def attempt(method, told, inputs, out, kill=None):
+    """Run a stage in a forked child that a SIGKILL ends at `kill`; returns its exit status.
+
+    kill: (event, step). Events are those of a training's callbacks, and `write`, half-way
+    through writing a checkpoint.
+    """
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.alarm(300)
+            if kill:
+                _arrange(*kill)
+            metrics = import_module(f"steps.posttrain.{method}").run(told, inputs, out)
+            (out / "told").write_text(repr(sorted(metrics.items())))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1]
+
+
+def _arrange(event, step):
+    from transformers import Trainer
+
+    def at(state):
+        if state.global_step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if event == "write":
+        whole = Trainer._save_rng_state
+        Trainer._save_rng_state = lambda self, *a: (at(self.state), whole(self, *a))
+    else:
+        whole = getattr(loop.Watch, event)
+
+        def cut(self, args, state, control, *rest, **named):
+            after = whole(self, args, state, control, *rest, **named)
+            at(state)
+            return after
+
+        setattr(loop.Watch, event, cut)
+
+
+KILLS = [  # where a SIGKILL falls, and the newest checkpoint that it leaves
+    (("on_step_end", 1), None),
+    (("write", 2), None),
+    (("on_save", 2), "step-2"),
+    (("on_pre_optimizer_step", 2), "step-2"),
+    (("write", 4), "step-2"),
+]
+LATE = [*KILLS[:3], (("on_save", 4), "step-4"), (("on_log", 5), "step-4")]
+
+SLOW = [("dpo", LATE), ("grpo", KILLS)]
+
+
+@pytest.mark.parametrize(
+    "method, kills",
+    [("sft", KILLS), *(pytest.param(*p, marks=pytest.mark.slow) for p in SLOW)],
+)
+def test_five_kills_change_nothing(method, kills, trained, inputs, params, weights, tmp_path):
+    told = params(checkpoints=tmp_path / "checkpoints")
+    told.run.checkpoints.mkdir()
+    for number, (kill, left) in enumerate(kills):
+        out = tmp_path / f"out{number}"
+        out.mkdir()
+        assert attempt(method, told, inputs, out, kill) == signal.SIGKILL, kill
+        assert not (out / "model.safetensors").exists()
+        found = loop.newest(told.run.checkpoints)
+        assert (found and found.name) == left
+    out = tmp_path / "out"
+    out.mkdir()
+    assert attempt(method, told, inputs, out) == 0
+    whole, metrics = trained[method]
+    mine, theirs = weights(out), weights(whole)
+    assert {n for n in theirs if not np.array_equal(mine[n], theirs[n])} == set()
+    assert (out / "told").read_text() == repr(sorted(metrics.items()))
+    assert (out / "curves.json").read_bytes() == (whole / "curves.json").read_bytes()
+
+
+def test_a_run_killed_after_its_last_step_only_writes(trained, inputs, params, weights, tmp_path):
+    told = params(checkpoints=tmp_path / "checkpoints")
+    told.run.checkpoints.mkdir()
+    out = tmp_path / "out"
+    out.mkdir()
+    assert attempt("sft", told, inputs, out, ("on_save", 5)) == signal.SIGKILL
+    assert loop.newest(told.run.checkpoints).name == "step-5"
+    assert attempt("sft", told, inputs, out) == 0
+    whole = trained["sft"][0]
+    theirs = weights(whole)
+    assert all(np.array_equal(w, theirs[n]) for n, w in weights(out).items())
+    assert (out / "curves.json").read_bytes() == (whole / "curves.json").read_bytes()
+
+
+def test_only_complete_checkpoints_are_seen_and_old_ones_go(tmp_path):
+    assert loop.newest(tmp_path) is None and loop.newest(None) is None
+    watch = loop.Watch(tmp_path, "sft.learning_rate")
+    for step in (2, 4, 10):
+        work = tmp_path / ".work"
+        (work / f"checkpoint-{step}").mkdir(parents=True)
+        state = SimpleNamespace(global_step=step)
+        watch.on_save(SimpleNamespace(output_dir=str(work)), state, None)
+    assert sorted(p.name for p in tmp_path.glob("step-*")) == ["step-10", "step-4"]
+    assert loop.newest(tmp_path).name == "step-10"
+    # An orphan that comes late leaves what is there.
+    (tmp_path / "step-10" / "mine").touch()
+    (work / "checkpoint-10").mkdir()
+    watch.on_save(SimpleNamespace(output_dir=str(work)), SimpleNamespace(global_step=10), None)
+    assert (tmp_path / "step-10" / "mine").exists() and not (work / "checkpoint-10").exists()
+
+
+def test_the_event_log_has_each_point_once_and_no_times(monkeypatch, inputs, params, tmp_path):
+    points = []
+    monkeypatch.setattr(loop.log, "metrics", lambda values, step: points.append((step, values)))
+    told = params(train={"log_every": 3, "checkpoint_every": 2}, checkpoints=tmp_path / "kept")
+    told.run.checkpoints.mkdir()
+    (tmp_path / "out").mkdir()
+    import_module("steps.posttrain.sft").run(told, inputs, tmp_path / "out")
+    # Every third step, every checkpoint, and the end.
+    assert [step for step, _ in points] == [2, 3, 4, 5]
+    assert all(
+        {"train/loss", "train/grad_norm", "train/learning_rate"} <= set(v) for _, v in points
+    )
+    assert not [name for _, values in points for name in values if "runtime" in name]
+    # Cosine from the peak: no warm-up in five steps of 3 %.
+    rates = [values["train/learning_rate"] for _, values in points]
+    peak = told.sft.learning_rate
+    expected = [peak * 0.5 * (1 + np.cos(np.pi * (step - 1) / 5)) for step in (2, 3, 4, 5)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+
+
+def test_what_is_not_finite_names_step_and_key():
+    import torch
+
+    watch = loop.Watch(None, "dpo.learning_rate")
+    model = torch.nn.Linear(2, 1)
+    state = SimpleNamespace(global_step=6, max_steps=9)
+    model.weight.grad = torch.tensor([[1.0, 2.0]])
+    watch.on_pre_optimizer_step(None, state, None, model=model)
+    for value, name in ((float("inf"), "inf"), (float("nan"), "nan")):
+        model.weight.grad[0, 1] = value
+        said = rf"the gradient is {name} at step 7: lower dpo\.learning_rate"
+        with pytest.raises(StageError, match=said):
+            watch.on_pre_optimizer_step(None, state, None, model=model)
+    with pytest.raises(StageError, match=r"the loss is inf at step 6: lower dpo\.learning_rate"):
+        watch.on_log(None, state, None, logs={"loss": float("inf")})
+
+
+def test_dropout_is_off_everywhere():
+    import torch
+
+    model = torch.nn.Sequential(torch.nn.Dropout(0.3), torch.nn.Linear(1, 1))
+    model[1].attention_dropout = 0.2
+    loop._still(model)
+    assert model[0].p == 0.0 and model[1].attention_dropout == 0.0

@@ -1,0 +1,58 @@
+"""The page's names for metrics are those that the stages write, and its captions cover all."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from steps.behaviour import vqa
+from steps.posttrain import budget, dose, history
+from steps.study import collect
+from steps.study.instruments import COSTS, CURVES, PRIMARY, groups
+
+CAPTIONS = Path(__file__).parents[2] / "workflow" / "report" / "page.rst"
+
+
+def test_costs_are_named_as_training_names_them():
+    assert set(COSTS) == set(budget.free()) | set(dose.nothing())
+
+
+def test_curves_are_named_as_training_names_them():
+    assert set(CURVES) <= set(history.CURVES)
+    assert collect.CURVES == history.FILE
+
+
+def test_every_lenient_figure_of_vqa_has_its_row():
+    rows = [("vqa", k, f, n) for k in ("color", "glyph") for f in ("word",) for n in (True, False)]
+    rows += [("vqa_grey", "color", "word", False), ("vqa_swapped", "color", "word", False)]
+    scored = pd.DataFrame(rows, columns=["instrument", "kind", "form", "novel"])
+    scored["style"], scored["margin"] = "a", 0.5
+    scored["lenient"] = scored["strict"] = scored["well_formed"] = 1
+    names = set(vqa.summary(scored))
+    shown = {row.metric for group in groups(names) for row in group.rows}
+    wanted = {n for n in names if n.endswith("/lenient")} | {PRIMARY, "vqa/margin"}
+    assert wanted | {"vqa/ill_formed", "vqa/strict-lenient"} == shown
+
+
+def test_a_new_label_and_a_new_tier_get_rows_by_themselves():
+    names = {"classify/asked/shape/top1", "classify/asked/weight/top1", "classify/odd/smell/top1"}
+    (group,) = groups(names | {"classify/asked/shape/penalty"})
+    assert [row.metric for row in group.rows] == [
+        "classify/asked",
+        "classify/asked/shape/top1",
+        "classify/asked/weight/top1",
+        "classify/odd",
+    ]
+    assert group.rows[0].mean_of == ("classify/asked/shape/top1", "classify/asked/weight/top1")
+    assert groups(set()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["index", "differences-b", "curves-b", "maps-b", "rotation-b-seed0"]
+)
+def test_snakemakes_report_has_a_caption_for_each_picture(name):
+    jinja2 = pytest.importorskip("jinja2")
+    shown = SimpleNamespace(wildcards=SimpleNamespace(name=name))
+    told = jinja2.Template(CAPTIONS.read_text()).render(snakemake=shown).strip()
+    assert len(told) > 100 and "{" not in told

@@ -1,0 +1,62 @@
+"""Learning rates: the same grid for every arm, the best by answers, nothing else read."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from steps.study import tuning
+
+
+def study(tmp_path, scores, rates):
+    """A results folder with one lenient score an arm."""
+    arms = {"none": SimpleNamespace(method="none")}
+    for arm, score in scores.items():
+        if arm != "none":
+            arms[arm] = SimpleNamespace(method="sft")
+        folder = tmp_path / "vqa" / "b" / arm / "seed7"
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps({"vqa/lenient": score}))
+    return SimpleNamespace(
+        bases={"b": None},
+        seeds=[7],
+        arms=arms,
+        items=SimpleNamespace(tune=10),
+        arm_section=lambda arm: SimpleNamespace(learning_rate=rates[arm]),
+    )
+
+
+SCORES = {"none": 0.5, "sft": 0.6, "sft_high": 0.7, "dpo": 0.4, "dpo_high": 0.3, "sft_hot": 0.9}
+RATES = {"sft": 1e-4, "sft_high": 1e-3, "dpo": 1e-4, "dpo_high": 1e-3, "sft_hot": 1e-1}
+
+
+def test_the_best_rate_of_each_arm_is_picked_and_written(tmp_path):
+    params = study(tmp_path, SCORES, RATES)
+    text = tuning.write(params, tmp_path, tmp_path / "docs")
+    rows = json.loads((tmp_path / "docs" / "tuning.json").read_text())
+    assert 0.1 not in {r["learning_rate"] for r in rows}  # an arm of the user's own is no try
+    picked = {r["arm"]: r["learning_rate"] for r in rows if r["picked"]}
+    assert picked == {"none": None, "sft": 1e-3, "dpo": 1e-4}
+    assert "| b | sft | 0.001 | 0.700 | yes |" in text
+    assert (tmp_path / "docs" / "tuning.md").read_text() == text
+
+
+def test_an_arm_with_a_grid_of_its_own_is_refused(tmp_path):
+    params = study(tmp_path, SCORES, {**RATES, "dpo_high": 1e-2})
+    with pytest.raises(ValueError, match="give each the same grid"):
+        tuning.table(params, tmp_path)
+
+
+def test_the_committed_grid_is_the_same_for_every_arm():
+    from steps.study.plan import plan
+
+    params = plan("tuning").params
+    grids = {}
+    for arm, spec in params.arms.items():
+        if spec.method != "none":
+            rates = grids.setdefault(arm.partition("_")[0], set())
+            rates.add(params.arm_section(arm).learning_rate)
+    assert set(grids) == {"continue", "sft", "dpo", "grpo"}
+    assert len({frozenset(g) for g in grids.values()}) == 1
+    assert params.vqa.items == "tune"
+    assert not set(params.seeds) & set(plan().params.seeds)

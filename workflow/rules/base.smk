@@ -1,0 +1,79 @@
+# Where every arm starts: a base model's folder, whatever its source.
+
+
+rule base:
+    """Take the committed weights of a bundled base."""
+    input:
+        weights="models/{base}",
+        code=code("base"),
+    output:
+        directory("<results>/base/{base}"),
+    log:
+        "<logs>/base/{base}.log",
+    benchmark:
+        "<benchmarks>/base/{base}.tsv"
+    wildcard_constraints:
+        base=one_of(PLAN.bases("bundled")),
+    resources:
+        mem_mb=1500,
+        runtime=10,
+    params:
+        **PLAN.reads("bases.{base}"),
+    message:
+        "base: {wildcards.base}"
+    shell:
+        "python -m steps base --params {PARAMS} --keys {params.reads}"
+        " --base {wildcards.base}"
+        " --input weights={input.weights}"
+        " --out {output} > {log} 2>&1"
+
+
+rule hub:
+    """Fetch a base from the hub or from a folder of one's own."""
+    input:
+        code=code("hub"),
+    output:
+        directory("<results>/base/{base}"),
+    log:
+        "<logs>/hub/{base}.log",
+    benchmark:
+        "<benchmarks>/hub/{base}.tsv"
+    wildcard_constraints:
+        base=one_of(PLAN.bases("hub")),
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        **PLAN.reads("bases.{base}"),
+    message:
+        "hub: {wildcards.base}"
+    shell:
+        "python -m steps hub --params {PARAMS} --keys {params.reads}"
+        " --base {wildcards.base}"
+        " --out {output} > {log} 2>&1"
+
+
+rule trained:
+    """Put the recipe's stages together as a base."""
+    input:
+        align="<results>/align/{base}",
+        instruct="<results>/instruct/{base}",
+        code=code("trained"),
+    output:
+        directory("<results>/base/{base}"),
+    log:
+        "<logs>/trained/{base}.log",
+    benchmark:
+        "<benchmarks>/trained/{base}.tsv"
+    wildcard_constraints:
+        base=one_of(PLAN.bases("train")),
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        **PLAN.reads("bases.{base}"),
+    message:
+        "trained: {wildcards.base}"
+    shell:
+        "python -m steps trained --params {PARAMS} --keys {params.reads} --base {wildcards.base}"
+        " --input align={input.align} --input instruct={input.instruct} --out {output} > {log} 2>&1"

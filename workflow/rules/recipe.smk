@@ -1,0 +1,111 @@
+# Bases with `source: train`: the recipe, stage by stage, each of which is kept.
+
+
+rule tower:
+    """Pre-train the vision tower on images and texts."""
+    input:
+        code=code("tower"),
+    output:
+        directory("<results>/tower/{base}"),
+    log:
+        "<logs>/tower/{base}.log",
+    benchmark:
+        "<benchmarks>/tower/{base}.tsv"
+    wildcard_constraints:
+        base=one_of(PLAN.bases("train")),
+    resources:
+        mem_mb=4000,
+        runtime=720,
+        gpu=1,
+    params:
+        **PLAN.reads("world", "recipe"),
+    message:
+        "tower: {wildcards.base}"
+    shell:
+        "python -m steps tower --params {PARAMS} --keys {params.reads} --base {wildcards.base}"
+        " --out {output} > {log} 2>&1"
+
+
+rule language:
+    """Pre-train the language model on text-only stories of the same world."""
+    input:
+        code=code("language"),
+    output:
+        directory("<results>/language/{base}"),
+    log:
+        "<logs>/language/{base}.log",
+    benchmark:
+        "<benchmarks>/language/{base}.tsv"
+    wildcard_constraints:
+        base=one_of(PLAN.bases("train")),
+    resources:
+        mem_mb=4000,
+        runtime=720,
+        gpu=1,
+    params:
+        **PLAN.reads("world", "recipe"),
+    message:
+        "language: {wildcards.base}"
+    shell:
+        "python -m steps language --params {PARAMS} --keys {params.reads} --base {wildcards.base}"
+        " --out {output} > {log} 2>&1"
+
+
+rule align:
+    """Fit the projector between tower and language model, both frozen."""
+    input:
+        tower="<results>/tower/{base}",
+        language="<results>/language/{base}",
+        code=code("align"),
+    output:
+        directory("<results>/align/{base}"),
+    log:
+        "<logs>/align/{base}.log",
+    benchmark:
+        "<benchmarks>/align/{base}.tsv"
+    wildcard_constraints:
+        base=one_of(PLAN.bases("train")),
+    resources:
+        mem_mb=4000,
+        runtime=720,
+        gpu=1,
+    params:
+        **PLAN.reads("world", "recipe"),
+    message:
+        "align: {wildcards.base}"
+    shell:
+        "python -m steps align --params {PARAMS} --keys {params.reads} --base {wildcards.base}"
+        " --input tower={input.tower} --input language={input.language} --out {output} > {log} 2>&1"
+
+
+rule instruct:
+    """Tune the whole on instructions: the stage-1 base."""
+    input:
+        align="<results>/align/{base}",
+        code=code("instruct"),
+    output:
+        directory("<results>/instruct/{base}"),
+    log:
+        "<logs>/instruct/{base}.log",
+    benchmark:
+        "<benchmarks>/instruct/{base}.tsv"
+    wildcard_constraints:
+        base=one_of(PLAN.bases("train")),
+    resources:
+        mem_mb=4000,
+        runtime=720,
+        gpu=1,
+    params:
+        **PLAN.reads("world", "recipe"),
+    message:
+        "instruct: {wildcards.base}"
+    shell:
+        "python -m steps instruct --params {PARAMS} --keys {params.reads} --base {wildcards.base}"
+        " --input align={input.align} --out {output} > {log} 2>&1"
+
+
+rule bases:
+    """Every base and nothing else."""
+    input:
+        expand("<results>/base/{base}", base=P.bases),
+    localrule: True
