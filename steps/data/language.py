@@ -96,6 +96,9 @@ class View:
         self.boxes = np.stack([x - half, y - half, x + half, y + half], 1).tolist()
         self.letter_box = [s.lx[i], s.ly[i], s.lx[i] + PLATE[1], s.ly[i] + PLATE[0]]
         self.canvas = s.canvas
+        every = range(len(self))
+        self.pairs = [(a, b) for a in every for b in every if a != b and self.relation(a, b)]
+        """Ordered pairs of objects whose relation may be asked for."""
 
     def __len__(self) -> int:
         return len(self.shape)
@@ -104,7 +107,7 @@ class View:
         """Object k in full, without an article: `large red circle`."""
         return f"{self.size[k]} {self.color[k]} {self.shape[k]}"
 
-    def relation(self, a: int, b: int, gap: int = 6) -> str | None:
+    def relation(self, a: int, b: int, gap: int = 10) -> str | None:
         """Where a lies relative to b; None where no direction leads by `gap` pixels."""
         dx, dy = self.x[a] - self.x[b], self.y[a] - self.y[b]
         if abs(abs(dx) - abs(dy)) < gap:
@@ -135,12 +138,17 @@ def regions(view: View) -> list[tuple[str, list[float]]]:
     return [*found, (f"{view.ground} ground", [0, 0, view.canvas, view.canvas])]
 
 
-def twin(view: View, rng: np.random.Generator, relations: int = 2) -> str:
+def twin(
+    view: View, rng: np.random.Generator, relations: int = 2
+) -> tuple[str, list[tuple[int, int]]]:
     """The textual twin of a scene: its caption's facts in any order, with some relations.
 
     It stands where the image would stand, so that a language model that has never seen an image
-    can learn what the questions mean.
+    can learn what the questions mean. Returns the text and the pairs of objects whose relation
+    follows from it: those that it states, either way round, and those that lie in one row or one
+    column of the grid. Of any others a text-only model could but guess.
     """
+    stated: set[tuple[int, int]] = set()
     parts = [f"a {view.name(k)} at the {view.place[k]}" for k in rng.permutation(len(view))]
     for _ in range(relations if len(view) > 1 else 0):
         a, b = rng.choice(len(view), 2, replace=False)
@@ -148,7 +156,16 @@ def twin(view: View, rng: np.random.Generator, relations: int = 2) -> str:
         if where:
             of = "of the" if where in ("left", "right") else "the"
             parts.append(f"the {view.name(a)} is {where} {of} {view.name(b)}")
+            stated |= {(int(a), int(b)), (int(b), int(a))}
     if view.letter:
         parts.append(f"the letter {view.letter} at the {view.letter_place}")
     parts.append(f"the ground is {view.ground}")
-    return "scene : " + " ; ".join(parts) + " ."
+    known = [p for p in view.pairs if p in stated or _aligned(view, *p)]
+    return "scene : " + " ; ".join(parts) + " .", known
+
+
+def _aligned(view: View, a: int, b: int) -> bool:
+    """Whether two places in the grid say by themselves how a lies relative to b."""
+    (row, column), (other_row, other_column) = view.place[a].split(), view.place[b].split()
+    axis = ("left", "right") if row == other_row else ("above", "below")
+    return (row == other_row) != (column == other_column) and view.relation(a, b) in axis

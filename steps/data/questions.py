@@ -122,9 +122,7 @@ def _existence(view: View, rng) -> Question | None:
 
 def _relation(view: View, rng) -> Question | None:
     wanted = RELATIONS[rng.integers(4)]
-    n = len(view)
-    pairs = [(a, b) for a in range(n) for b in range(n) if a != b]
-    pairs = [(a, b) for a, b in pairs if view.relation(a, b) == wanted]
+    pairs = [(a, b) for a, b in view.pairs if view.relation(a, b) == wanted]
     if not pairs:
         return None
     a, b = pairs[rng.integers(len(pairs))]

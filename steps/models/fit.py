@@ -4,8 +4,7 @@ import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from steps.stage import StageError
@@ -20,21 +19,6 @@ def rate(step: int, steps: int, warmup: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-@contextmanager
-def autocast(low: bool) -> Iterator[None]:
-    """bfloat16 matrix products on the CPU, with plain attention: the fused kernel's backward in
-    bfloat16 was measured eight times slower than the products that it saves.
-    """
-    import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    if not low:
-        yield
-        return
-    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-        yield
 
 
 def fit(
@@ -65,7 +49,7 @@ def fit(
         for group in (g for optimiser in optimisers for g in optimiser.param_groups):
             group["lr"] = group["peak"] * rate(step, part.steps, part.warmup)
         low = part.precision == "bfloat16" and step >= CHECKABLE
-        with autocast(low):
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
             loss = loss_of(step, np.random.default_rng([seed, step]))
         if not math.isfinite(loss.item()):
             raise StageError(

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from steps.data.language import vocabulary
-from steps.models.batches import Lexicon, seen, told
+from steps.models.batches import Lexicon, growing, seen, told
 from steps.models.fit import fit
 from steps.models.packed import loss
 
@@ -13,19 +13,24 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     """Tune the aligned model; writes a whole VLM in Hugging Face's layout, and `losses.json`.
 
     Every so many steps (`recipe.text_every`) the batch is text only, so that the language model
-    keeps what it knew.
+    keeps what it knew. The loss is a mean over tokens, as in the trainer of the arm `continue`.
     """
-    from steps.models import load
+    from steps.models import attention, load
 
     world, recipe = params.world, params.recipe
     lexicon = Lexicon(vocabulary())
-    model = load.vlm(inputs["align"], attention="eager").train()  # the quicker one in bfloat16
-    patches = model.config.image_seq_length
+    model = load.vlm(inputs["align"]).train()
+    attention.use(model)
+    patches, size = model.config.image_seq_length, recipe.instruct.batch
+    grown = round(recipe.grow * recipe.instruct.steps)
 
     def loss_of(step: int, rng):
+        stage = growing(world, step, grown)
         if recipe.text_every and step % recipe.text_every == recipe.text_every - 1:
-            return loss(model, told(world, recipe, lexicon, rng, recipe.instruct.batch))
-        return loss(model, seen(world, recipe, lexicon, rng, recipe.instruct.batch, patches))
+            batch = told(stage, recipe, lexicon, rng, size)
+        else:
+            batch = seen(stage, recipe, lexicon, rng, size, patches)
+        return loss(model, batch, "token")
 
     losses = fit(
         recipe.instruct,

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from steps.data.language import vocabulary
-from steps.models.batches import Lexicon, told
+from steps.models.batches import Lexicon, growing, told
 from steps.models.fit import fit
 from steps.models.packed import loss
 
@@ -18,16 +18,19 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     """Pre-train the decoder; writes `language.safetensors` and `losses.json`."""
     from safetensors.torch import save_file
 
-    from steps.models import build
+    from steps.models import attention, build
 
     world, recipe = params.world, params.recipe
     words = vocabulary()
     lexicon = Lexicon(words)
     model = build.vlm(build.config(recipe.model, world.canvas, world.patch, words), recipe.seed)
-    model.set_attn_implementation("eager")  # the quicker one in bfloat16 on a CPU
+    attention.use(model)
+
+    grown = round(recipe.grow * recipe.language.steps)
 
     def loss_of(step: int, rng):
-        return loss(model, told(world, recipe, lexicon, rng, recipe.language.batch))
+        stage = growing(world, step, grown)
+        return loss(model, told(stage, recipe, lexicon, rng, recipe.language.batch))
 
     losses = fit(
         recipe.language,

@@ -21,8 +21,12 @@ def mask(segments: Any) -> Any:
     return torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)[:, None]
 
 
-def loss(model, batch: Packed) -> Any:
-    """Mean cross-entropy of a packed batch's response tokens (end of text included)."""
+def loss(model, batch: Packed, by: str = "response") -> Any:
+    """Cross-entropy of a packed batch's responses, end of text included.
+
+    by: `response`, the mean over a response's tokens, then over responses, so that the word that
+    answers is not drowned by those of captions; or `token`, the mean over all tokens at once.
+    """
     import torch
 
     from steps.models.load import pixels
@@ -37,4 +41,12 @@ def loss(model, batch: Packed) -> Any:
     ).last_hidden_state
     wanted = labels[:, 1:] != -100  # the token before says the next
     logits = model.lm_head(hidden[:, :-1][wanted])
-    return torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][wanted])
+    each = torch.nn.functional.cross_entropy(
+        logits.float(), labels[:, 1:][wanted], reduction="none"
+    )
+    if by == "token":
+        return each.mean()
+    segments = torch.from_numpy(batch.segments)
+    response = (torch.arange(len(ids))[:, None] * (segments.max() + 1) + segments)[:, 1:][wanted]
+    length = torch.bincount(response)
+    return (each / length[response]).sum() / (length > 0).sum()

@@ -22,14 +22,15 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     from safetensors.torch import save_file
     from torch import nn
 
-    from steps.models import build, load
+    from steps.models import attention, build, load
 
-    world, recipe = params.world, params.recipe
+    recipe = params.recipe
+    world = params.world.model_copy(update=recipe.clear.model_dump())
     words = vocabulary()
     lexicon = Lexicon(words)
     config = build.config(recipe.model, world.canvas, world.patch, words)
     tower = build.vlm(config, recipe.seed).model.vision_tower
-    tower.set_attn_implementation("eager")  # the quicker one in bfloat16 on a CPU
+    attention.use(tower)
     width = recipe.model.tower_width
     head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(lexicon)))
 

@@ -32,11 +32,20 @@ class Part(Section):
     save_every: Count
 
 
+class Clear(Section):
+    """What of the world is easier to see while the tower is pre-trained."""
+
+    contrast: Rate
+    ink: Rate
+
+
 class Recipe(Section):
     """How the bundled base is trained, for bases with `source: train`."""
 
     model: Model
     seed: Whole
+    clear: Clear
+    grow: Share
     style_b: Share
     captions: Share
     story_questions: Count

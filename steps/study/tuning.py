@@ -1,15 +1,15 @@
 """Which learning rate each arm gets: the best of the same grid, by lenient VQA on the tuning split.
 
 Arms of the study `tuning` are named after the arm that they try a rate for: `dpo`, `dpo_low` and
-`dpo_high` are tries for `dpo`; arms with other names are left alone. Nothing but answers is read,
-so no probe can have a say.
+`dpo_high`, say, are tries for `dpo`; arms with other names are left alone. Nothing but answers is
+read, so no probe can have a say.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-TRIES = ("", "low", "high")
+TRIES = ("", "lowest", "low", "high")
 
 
 def table(params: Any, results: Path) -> list[dict[str, Any]]:

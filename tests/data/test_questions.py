@@ -89,7 +89,7 @@ def test_every_word_is_in_the_vocabulary(world):
     assert len(known) == len(vocabulary())
     for kind in q.KINDS:
         for view, question in asked(world, kind, 60):
-            texts = [caption(view, s) for s in "ab"] + [twin(view, rng)]
+            texts = [caption(view, s) for s in "ab"] + [twin(view, rng)[0]]
             for style in "ab":
                 for form in q.FORMS:
                     texts += [q.prompt(question, style, form), q.response(question, style, form)[0]]

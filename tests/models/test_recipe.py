@@ -57,15 +57,16 @@ def test_chat_template_is_the_packed_rows_text(study, lexicon):
     assert processor.tokenizer(text)["input_ids"] == whole.tolist()
 
 
+@pytest.mark.parametrize("by", ["response", "token"])
 @pytest.mark.parametrize("kind", ["seen", "told"])
-def test_packed_loss_is_that_of_questions_asked_one_by_one(study, tiny, lexicon, kind):
+def test_packed_loss_is_that_of_questions_asked_one_by_one(study, tiny, lexicon, kind, by):
     rng = np.random.default_rng(1)
     if kind == "seen":
         batch = batches.seen(study.world, study.recipe, lexicon, rng, 2, 64)
     else:
         batch = batches.told(study.world, study.recipe, lexicon, rng, 2)
     with torch.no_grad():
-        together = packed.loss(tiny, batch).item()
+        together = packed.loss(tiny, batch, by).item()
         total, count = 0.0, 0
         for i in range(2):
             prefix = batch.ids[i][batch.segments[i] == 0]
@@ -79,7 +80,7 @@ def test_packed_loss_is_that_of_questions_asked_one_by_one(study, tiny, lexicon,
                     pixel_values=images,
                     labels=torch.from_numpy(labels)[None],
                 )
-                n = (labels != -100).sum()
+                n = (labels != -100).sum() if by == "token" else 1
                 total, count = total + out.loss.item() * n, count + n
     assert together == pytest.approx(total / count, rel=1e-5)
 
