@@ -40,10 +40,11 @@ def table(params: Any, results: Path) -> list[dict[str, Any]]:
             grids.setdefault((row["base"], row["arm"]), set()).add(row["learning_rate"])
     if len({tuple(sorted(g)) for g in grids.values()}) > 1:
         raise ValueError(f"arms are tried on different rates: {grids}; give each the same grid")
+    names = [row["arm"] for row in rows]
     for row in rows:
         rivals = [r for r in rows if (r["base"], r["arm"]) == (row["base"], row["arm"])]
         row["picked"] = row is max(rivals, key=lambda r: r["lenient"])
-    return rows
+    return sorted(rows, key=lambda r: (r["base"], names.index(r["arm"]), r["learning_rate"] or 0))
 
 
 def write(params: Any, results: Path, folder: Path) -> str:
