@@ -5,6 +5,8 @@ the papers' post-training data differ from their instruct data. All text is lowe
 separated by single blanks, so a word is a token.
 """
 
+from functools import cached_property
+
 import numpy as np
 
 from steps.data.sprites import COLORS, GROUNDS, LETTERS, PLATE, SHAPES
@@ -96,12 +98,15 @@ class View:
         self.boxes = np.stack([x - half, y - half, x + half, y + half], 1).tolist()
         self.letter_box = [s.lx[i], s.ly[i], s.lx[i] + PLATE[1], s.ly[i] + PLATE[0]]
         self.canvas = s.canvas
-        every = range(len(self))
-        self.pairs = [(a, b) for a in every for b in every if a != b and self.relation(a, b)]
-        """Ordered pairs of objects whose relation may be asked for."""
 
     def __len__(self) -> int:
         return len(self.shape)
+
+    @cached_property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Ordered pairs of objects whose relation may be asked for; a text may allow fewer."""
+        every = range(len(self))
+        return [(a, b) for a in every for b in every if a != b and self.relation(a, b)]
 
     def name(self, k: int) -> str:
         """Object k in full, without an article: `large red circle`."""

@@ -89,13 +89,13 @@ def seen(
     return batch
 
 
-def growing(world, step: int, steps: int) -> Any:
-    """The world at a step of a curriculum: from the fewest objects to all of them over `steps`.
+def growing(world, share: float, step: int, steps: int) -> Any:
+    """The world at a step of `steps`: from the fewest objects to all, over a `share` of them.
 
     With one object there is nothing to mix up, so that words are learnt before their binding.
     """
     low, most = world.objects
-    reached = low + (most - low + 1) * step // max(1, steps)
+    reached = low + (most - low + 1) * step // max(1, round(share * steps))
     return world.model_copy(update={"objects": [low, min(most, reached)]})
 
 

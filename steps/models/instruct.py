@@ -22,10 +22,9 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     model = load.vlm(inputs["align"]).train()
     attention.use(model)
     patches, size = model.config.image_seq_length, recipe.instruct.batch
-    grown = round(recipe.grow * recipe.instruct.steps)
 
     def loss_of(step: int, rng):
-        stage = growing(world, step, grown)
+        stage = growing(world, recipe.grow, step, recipe.instruct.steps)
         if recipe.text_every and step % recipe.text_every == recipe.text_every - 1:
             batch = told(stage, recipe, lexicon, rng, size)
         else:

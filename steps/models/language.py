@@ -26,10 +26,8 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     model = build.vlm(build.config(recipe.model, world.canvas, world.patch, words), recipe.seed)
     attention.use(model)
 
-    grown = round(recipe.grow * recipe.language.steps)
-
     def loss_of(step: int, rng):
-        stage = growing(world, step, grown)
+        stage = growing(world, recipe.grow, step, recipe.language.steps)
         return loss(model, told(stage, recipe, lexicon, rng, recipe.language.batch))
 
     losses = fit(

@@ -29,15 +29,15 @@ def _folder(path: Path | str) -> str:
     return str(path)
 
 
-def vlm(folder: Path | str, attention: str = "sdpa") -> Any:
-    """The VLM in a folder: float32, in eval mode. attention: `sdpa` or `eager`."""
+def vlm(folder: Path | str) -> Any:
+    """The VLM in a folder: float32, in eval mode."""
     import torch
     from transformers import LlavaForConditionalGeneration
 
     model = LlavaForConditionalGeneration.from_pretrained(
         _folder(folder),
         dtype=torch.float32,
-        attn_implementation=attention,
+        attn_implementation="sdpa",
         use_safetensors=True,
         local_files_only=True,
     )

@@ -149,3 +149,35 @@ def test_stage1_is_the_recipes_mixture(world):
     assert 230 < sum(r["style"] == "b" for r in rows) < 370
     described = [r for r in rows if r["kind"] == "caption"]
     assert all(r["choices"] == [] and " ground" in r["response"] for r in described)
+
+
+def test_a_story_lets_ask_only_for_relations_that_follow_from_it(world):
+    """Stated in words, either way round, or read off the grid: one row or one column apart."""
+    rng, asked_for, guessed = RNG(3), 0, 0
+    scenes = sample(world, rng, 200, "train")
+    for i in range(len(scenes)):
+        view = View(scenes, i)
+        story, known = twin(view, rng)
+        assert set(known) <= set(view.pairs)
+        for a, b in view.pairs:
+            rows, columns = zip(*(view.place[k].split() for k in (a, b)), strict=True)
+            said = any(
+                f"the {view.name(p)} is {w} {o} {view.name(q_)}" in story
+                for p, q_ in ((a, b), (b, a))
+                for w, o in (
+                    ("left", "of the"),
+                    ("right", "of the"),
+                    ("above", "the"),
+                    ("below", "the"),
+                )
+            )
+            where = view.relation(a, b)
+            cells = rows[0] == rows[1] and columns[0] != columns[1] and where in ("left", "right")
+            cells |= columns[0] == columns[1] and rows[0] != rows[1] and where in ("above", "below")
+            if (a, b) in known:
+                asked_for += 1
+                assert said or cells
+            else:
+                guessed += 1
+                assert not cells
+    assert asked_for > 100 and guessed > 20

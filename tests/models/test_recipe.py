@@ -10,7 +10,7 @@ import torch
 from steps import params
 from steps.data.language import View, regions, vocabulary
 from steps.data.world import sample
-from steps.models import batches, build, fit, load, packed
+from steps.models import attention, batches, build, fit, load, packed
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +183,26 @@ def test_a_region_is_described_by_its_phrase_and_pooled_over_its_box(study, lexi
             assert inside[i, r] == pytest.approx(box / box.sum(), abs=1e-6)
         assert not said[i, r + 1 :].any() and not inside[i, r + 1 :].any()
         assert phrase == f"{view.ground} ground" and np.ptp(inside[i, r]) < 1e-6
+
+
+def test_scenes_grow_from_the_fewest_objects_to_all(study):
+    most = [batches.growing(study.world, 0.5, s, 80).objects[1] for s in range(80)]
+    assert most[:40] == [1] * 10 + [2] * 10 + [3] * 10 + [4] * 10 and set(most[40:]) == {4}
+    assert batches.growing(study.world, 0.0, 0, 80).objects[1] == 1  # grown at the next step
+    assert batches.growing(study.world, 0.0, 1, 80).objects[1] == 4
+
+
+def test_float32_attention_is_the_fused_one_and_stays_so_under_autocast(tiny, study, lexicon):
+    batch = batches.seen(study.world, study.recipe, lexicon, np.random.default_rng(2), 2, 64)
+    with torch.no_grad():
+        stock = packed.loss(tiny, batch).item()
+        try:
+            attention.use(tiny)
+            assert packed.loss(tiny, batch).item() == pytest.approx(stock, rel=1e-6)
+            q = torch.randn(1, 2, 5, 8, dtype=torch.bfloat16)
+            module = SimpleNamespace(is_causal=False, training=False)
+            with torch.autocast("cpu", torch.bfloat16):
+                out, _ = attention._attend(module, q, q, q, None)
+        finally:
+            tiny.set_attn_implementation("sdpa")
+    assert out.dtype == torch.float32
