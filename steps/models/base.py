@@ -18,20 +18,17 @@ NEEDED = ("config.json", "model.safetensors", "tokenizer.json", "processor_confi
 def run(params, inputs, out: Path) -> dict[str, float]:
     """Put a base in place; returns its size.
 
-    inputs: `weights` (a folder with `instruct` and perhaps `aligned`: a bundled base), or
-    `instruct` and `align` (stages of the recipe), or none (a hub model, bases.<base>.path; where
-    it came from and its content's hash go into source.json).
+    inputs: `instruct` and `align` (committed weights of a bundled base, or stages of the recipe),
+    or none (a hub model, bases.<base>.path; where it came from and its content's hash go into
+    source.json).
     """
     base = params.bases[params.run.base]
     if base.source == "hub":
         log.text(f"base {params.run.base}: {hub.take(base.path, base.revision, out / 'instruct')}")
-    elif "weights" in inputs:
-        for part in ("instruct", "aligned"):
-            if (inputs["weights"] / part).is_dir():  # copied: results must not lead to them
-                shutil.copytree(inputs["weights"] / part, out / part)
-    else:
-        link(inputs["instruct"], out / "instruct")
-        link(inputs["align"], out / "aligned")
+    else:  # committed weights are copied: results must not lead to them
+        put = shutil.copytree if base.source == "bundled" else link
+        put(inputs["instruct"], out / "instruct")
+        put(inputs["align"], out / "aligned")
     for name in NEEDED:
         if not (out / "instruct" / name).is_file():
             raise Missing(

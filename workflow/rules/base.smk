@@ -4,7 +4,8 @@
 rule base:
     """Take the committed weights of a bundled base."""
     input:
-        weights="models/{base}",
+        instruct="models/{base}/instruct",
+        align="models/{base}/aligned",
         code=code("base"),
     output:
         directory("<results>/base/{base}"),
@@ -24,7 +25,7 @@ rule base:
     shell:
         "python -m steps base --params {PARAMS} --keys {params.reads}"
         " --base {wildcards.base}"
-        " --input weights={input.weights}"
+        " --input align={input.align} --input instruct={input.instruct}"
         " --out {output} > {log} 2>&1"
 
 
