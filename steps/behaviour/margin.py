@@ -4,50 +4,34 @@ Read where the answer word is due: at once in the one-word form, else after the 
 phrase (a rationale is skipped, so that the margin does not depend on what one would say).
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from steps.data.questions import LEAD
-from steps.models import load
-from steps.models.sample import prompts
+from steps.models.look import Looked
 
 
-def margins(
-    model: Any, processor: Any, rows: pd.DataFrame, pictures: np.ndarray, batch: int
-) -> np.ndarray:
+def margins(seen: Looked, rows: pd.DataFrame) -> np.ndarray:
     """Log-odds of the true answer over the other choices, float [N].
 
-    rows: an items table; pictures: its images uint8 [N, H, W, 3]. Where each answer is a token of
+    seen: the images [N] of the questions `rows` (an items table). Where each answer is a token of
     its own, one pass over the question scores them all; else each answer is spelt out behind the
     question and scored by the summed log-probability of its tokens. An answer's end is not scored.
     """
     import torch
 
+    forms = zip(rows["style"], rows["form"], strict=True)
+    begun = ["" if form == "word" else LEAD[style].strip() for style, form in forms]
+    score = _words if _whole(seen.processor.tokenizer, rows) else _spelt
     margin = np.empty(len(rows))
-    seen = load.reader(processor.image_processor)
-    score = _words if _whole(processor.tokenizer, rows) else _spelt
-    for some in batches(rows["form"], batch):
-        part = rows.iloc[some]
-        forms = zip(part["style"], part["form"], strict=True)
-        begun = ["" if form == "word" else LEAD[style].strip() for style, form in forms]
-        pixels = seen(pictures[some]).to(model.device)
-        with torch.inference_mode():
-            found = score(model, processor, part, begun, pixels, batch)
-        for i, row, scores in zip(some, part.itertuples(), found, strict=True):
-            right = torch.tensor([choice == row.value for choice in row.choices])
-            margin[i] = float(scores[right][0] - torch.logsumexp(scores[~right], 0))
+    for i, (row, scores) in enumerate(
+        zip(rows.itertuples(), score(seen, rows, begun), strict=True)
+    ):
+        right = torch.tensor([choice == row.value for choice in row.choices])
+        margin[i] = float(scores[right][0] - torch.logsumexp(scores[~right], 0))
     return margin
-
-
-def batches(forms: pd.Series, size: int) -> Iterator[np.ndarray]:
-    """Positions of rows, at most `size` at once, in batches of one form each."""
-    order = np.argsort(forms.to_numpy(), kind="stable")
-    for form in sorted(set(forms)):
-        rows = order[forms.to_numpy()[order] == form]
-        yield from (rows[i : i + size] for i in range(0, len(rows), size))
 
 
 def _whole(tokenizer: Any, rows: pd.DataFrame) -> bool:
@@ -56,15 +40,15 @@ def _whole(tokenizer: Any, rows: pd.DataFrame) -> bool:
     return tokenizer.tokenize(" ".join([*words, *words])) == [*words, *words]
 
 
-def _words(model, processor, part, begun, pixels, batch: int) -> list[Any]:
+def _words(seen: Looked, rows: pd.DataFrame, begun: list[str]) -> list[Any]:
     """For each row the score of each choice, float64 [choices]: the logit of its token."""
-    asked = prompts(processor, model.config.image_seq_length, part["prompt"].tolist(), begun)
-    out = model(**asked.to(model.device), pixel_values=pixels, logits_to_keep=1)
-    ids = [processor.tokenizer.convert_tokens_to_ids(list(c)) for c in part["choices"]]
-    return [row[i].cpu() for row, i in zip(out.logits[:, -1].double(), ids, strict=True)]
+    asked = seen.asked(rows["prompt"].tolist(), begun)
+    logits = seen.logits(asked, np.arange(len(rows)), 1)[:, -1].double().cpu()
+    ids = [seen.processor.tokenizer.convert_tokens_to_ids(list(c)) for c in rows["choices"]]
+    return [row[i] for row, i in zip(logits, ids, strict=True)]
 
 
-def _spelt(model, processor, part, begun, pixels, batch: int) -> list[Any]:
+def _spelt(seen: Looked, rows: pd.DataFrame, begun: list[str]) -> list[Any]:
     """The same, each choice by the summed log-probability of the tokens that spell it.
 
     Question and answer are turned into tokens together, since words may join; what all choices of
@@ -72,32 +56,25 @@ def _spelt(model, processor, part, begun, pixels, batch: int) -> list[Any]:
     """
     import torch
 
-    choices = [list(c) for c in part["choices"]]
-    owner = [i for i, words in enumerate(choices) for _ in words]
+    choices = [list(c) for c in rows["choices"]]
+    owner = np.repeat(np.arange(len(rows)), [len(words) for words in choices])
     texts = [f"{begun[i]} {word}".strip() for i, words in enumerate(choices) for word in words]
-    said = part["prompt"].tolist()
     found: list[float] = []
     at = np.cumsum([0, *map(len, choices)])
-    asked = prompts(processor, model.config.image_seq_length, [said[i] for i in owner], texts)
+    asked = seen.asked([rows["prompt"].iloc[i] for i in owner], texts)
     ids, mask = asked["input_ids"], asked["attention_mask"]
     lengths = mask.sum(1)
-    own = [
-        int(n) - _shared([ids[j, -lengths[j] :].tolist() for j in range(at[i], at[i + 1])])
-        for i, n in zip(owner, lengths, strict=True)
-    ]
-    for start in range(0, len(owner), batch):
-        rows = slice(start, start + batch)
-        keep = max(own[rows]) + 1
-        out = model(
-            input_ids=ids[rows].to(model.device),
-            attention_mask=mask[rows].to(model.device),
-            pixel_values=pixels[owner[rows]],
-            logits_to_keep=keep,
-        )
-        chances = out.logits[:, :-1].double().log_softmax(-1).cpu()
-        told = ids[rows][:, ids.shape[1] - keep + 1 :]
-        each = chances.gather(-1, told[..., None])[..., 0]
-        found += [float(e[len(e) - n :].sum()) for e, n in zip(each, own[rows], strict=True)]
+    whole = [row[m.bool()].tolist() for row, m in zip(ids, mask, strict=True)]
+    own = [int(n) - _shared(whole[at[i] : at[i + 1]]) for i, n in zip(owner, lengths, strict=True)]
+    for start in range(0, len(owner), len(rows)):
+        some = slice(start, start + len(rows))
+        keep = max(own[some]) + 1
+        part = {name: value[some] for name, value in asked.items()}
+        logits = seen.logits(part, owner[some], keep)
+        chances = logits[:, :-1].double().log_softmax(-1)
+        told = ids[some][:, ids.shape[1] - keep + 1 :]
+        each = chances.gather(-1, told[..., None])[..., 0].cpu()
+        found += [float(e[len(e) - n :].sum()) for e, n in zip(each, own[some], strict=True)]
     return [
         torch.tensor(found[a:b], dtype=torch.float64) for a, b in zip(at[:-1], at[1:], strict=True)
     ]

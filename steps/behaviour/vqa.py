@@ -7,15 +7,16 @@ The margin is the log-odds of the true answer over its closed set, a continuous 
 before accuracy does.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from steps.behaviour.margin import batches, margins
+from steps.behaviour.margin import margins
 from steps.data.parse import lenient, strict
 from steps.models import load
-from steps.models.sample import prompts
+from steps.models.look import Looked
 from steps.track import log
 
 GREY = 127
@@ -35,11 +36,12 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     parts = []
     for instrument, pictures in views.items():
         rows = table.iloc[: len(pictures)]
-        texts = answers(model, processor, rows, pictures, vqa.batch, vqa.max_tokens)
+        margin = vqa.margin and instrument == "vqa"
+        texts, odds = ask(model, processor, rows, pictures, vqa.batch, vqa.max_tokens, margin)
         part = score(rows, texts)
         part.insert(0, "instrument", instrument)
-        if instrument == "vqa" and vqa.margin:
-            part["margin"] = margins(model, processor, rows, pictures, vqa.batch)
+        if margin:
+            part["margin"] = odds
         parts.append(part)
         log.metric(f"{instrument}/lenient", part["lenient"].mean(), 0)
     scored = pd.concat(parts, ignore_index=True)
@@ -57,30 +59,31 @@ def swapped(table: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
     return pictures[order]
 
 
-def answers(model, processor, rows, pictures, batch: int, max_tokens: int) -> list[str]:
+def ask(
+    model, processor, rows, pictures, batch: int, max_tokens: int, margin: bool = False
+) -> tuple[list[str], np.ndarray]:
     """The model's greedy answers to `rows` (an items table) about `pictures` [N, H, W, 3].
 
+    Returns texts [N] and, where `margin`, the margins of the true answers, float [N] (else NaN).
     Questions are asked in batches of one form each, since one-word answers need no long decoding.
     """
-    import torch
-
-    texts = [""] * len(rows)
-    tokens, seen = model.config.image_seq_length, load.reader(processor.image_processor)
+    texts, odds = [""] * len(rows), np.full(len(rows), np.nan)
     for some in batches(rows["form"], batch):
-        asked = prompts(processor, tokens, rows["prompt"].iloc[some].tolist(), [""] * len(some))
-        with torch.inference_mode():
-            ids = model.generate(
-                **asked.to(model.device),
-                pixel_values=seen(pictures[some]).to(model.device),
-                do_sample=False,
-                max_new_tokens=max_tokens,
-            )
-        said = processor.tokenizer.batch_decode(
-            ids[:, asked["input_ids"].shape[1] :], skip_special_tokens=True
-        )
+        part, seen = rows.iloc[some], Looked(model, processor, pictures[some])
+        said = seen.answers(part["prompt"].tolist(), max_tokens)
         for i, text in zip(some, said, strict=True):
-            texts[i] = text.strip()
-    return texts
+            texts[i] = text
+        if margin:
+            odds[some] = margins(seen, part)
+    return texts, odds
+
+
+def batches(forms: pd.Series, size: int) -> Iterator[np.ndarray]:
+    """Positions of rows, at most `size` at once, in batches of one form each."""
+    order = np.argsort(forms.to_numpy(), kind="stable")
+    for form in sorted(set(forms)):
+        rows = order[forms.to_numpy()[order] == form]
+        yield from (rows[i : i + size] for i in range(0, len(rows), size))
 
 
 def score(rows: pd.DataFrame, texts: list[str]) -> pd.DataFrame:

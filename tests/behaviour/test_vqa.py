@@ -14,6 +14,7 @@ from steps.data.items import draw
 from steps.data.language import vocabulary
 from steps.data.paint import render
 from steps.models import build, load
+from steps.models.look import Looked
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +79,11 @@ def test_swapped_images_are_of_the_same_kind_and_never_the_own(asked):
 def test_batches_do_not_change_answers_or_margins(asked):
     folder, table, images = asked
     model, processor = load.vlm(folder / "model"), load.processor(folder / "model")
-    one = vqa.answers(model, processor, table, images, 1, 5)
-    many = vqa.answers(model, processor, table, images, 16, 5)
+    one, alone = vqa.ask(model, processor, table, images, 1, 5, True)
+    many, together = vqa.ask(model, processor, table, images, 16, 5, True)
     assert one == many and any(one)
-    alone = vqa.margins(model, processor, table, images, 1)
-    assert alone == pytest.approx(vqa.margins(model, processor, table, images, 16), abs=1e-4)
+    assert alone == pytest.approx(together, abs=1e-4)
+    assert np.isnan(vqa.ask(model, processor, table, images, 16, 1)[1]).all()
 
 
 def test_margin_is_the_log_odds_at_the_answer_word(asked):
@@ -98,5 +99,6 @@ def test_margin_is_the_log_odds_at_the_answer_word(asked):
     known = processor.tokenizer.convert_tokens_to_ids(list(row["choices"]))
     chance = out.double()[known].softmax(0)
     true = chance[list(row["choices"]).index(row["value"])].item()
-    margin = vqa.margins(model, processor, table.iloc[[i]], images[[i]], 4)[0]
+    seen = Looked(model, processor, images[[i]])
+    margin = vqa.margins(seen, table.iloc[[i]])[0]
     assert margin == pytest.approx(np.log(true / (1 - true)), abs=1e-4)

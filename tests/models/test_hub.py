@@ -15,6 +15,7 @@ from steps import params as parameters
 from steps.behaviour import margin
 from steps.data.language import vocabulary
 from steps.models import build, hub, load
+from steps.models.look import Looked
 from steps.params import ROOT
 from steps.stage import StageError, execute
 from steps.study.plan import merge
@@ -110,7 +111,7 @@ def test_answers_of_several_tokens_are_scored_whole(taken):
     tokenizer = processor.tokenizer
     assert max(len(tokenizer.tokenize(f" {w}")) for w in words) > 1
     table, pictures = questions(words)
-    found = margin.margins(model, processor, table, pictures, 2)
+    found = margin.margins(Looked(model, processor, pictures), table)
     pixels = load.reader(processor.image_processor)(pictures)
     for i, (lead, value) in enumerate(zip(["", " answer :", ""], table["value"], strict=True)):
         asked = f"USER: {'<image>' * 16}\n{table['prompt'][0]} ASSISTANT:{lead}"
@@ -137,11 +138,9 @@ def test_whole_tokens_score_the_same_either_way(tmp_path):
     processor = build.processor(64, 8, vocabulary())
     table, pictures = questions(["red", "yellow", "purple", "orange"])
     begun = ["", "answer :", ""]
-    pixels = load.pixels(pictures)
     assert margin._whole(processor.tokenizer, table)
-    with torch.no_grad():
-        quick = margin._words(model, processor, table, begun, pixels, 2)
-        spelt = margin._spelt(model, processor, table, begun, pixels, 2)
+    seen = Looked(model, processor, pictures)
+    quick, spelt = (score(seen, table, begun) for score in (margin._words, margin._spelt))
     for one, other in zip(quick, spelt, strict=True):
         torch.testing.assert_close(one.log_softmax(0), other.log_softmax(0), atol=1e-5, rtol=0)
 

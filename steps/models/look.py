@@ -1,0 +1,95 @@
+"""Any questions about images that are each read once.
+
+An image stands in front of its question, so the keys and values of all tokens up to the image's
+end are the same whatever is asked. They are computed once for each distinct image; every question
+goes on from there.
+"""
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from steps.models import load
+from steps.models.sample import prompts
+
+
+class Looked:
+    """A batch of images as a model has seen them."""
+
+    def __init__(self, model: Any, processor: Any, pictures: np.ndarray) -> None:
+        """Read `pictures` uint8 [N, H, W, 3]; equal ones are read once."""
+        import torch
+
+        self.model, self.processor = model, processor
+        ids = self._whole(["?"], [""])["input_ids"]
+        marks = np.flatnonzero(ids[0].numpy() == model.config.image_token_id)
+        self.before = ids[0, : int(marks[-1]) + 1]
+        numbers: dict[bytes, int] = {}
+        place = [numbers.setdefault(picture.tobytes(), len(numbers)) for picture in pictures]
+        first = [place.index(number) for number in range(len(numbers))]
+        seen = load.reader(processor.image_processor)(pictures[first]).to(model.device)
+        ids = self.before.expand(len(first), -1).to(model.device)
+        with torch.inference_mode():
+            out = model(input_ids=ids, pixel_values=seen, use_cache=True, logits_to_keep=1)
+        self.cache = out.past_key_values
+        self.cache.batch_select_indices(torch.tensor(place, device=model.device))
+
+    def answers(self, texts: list[str], max_tokens: int) -> list[str]:
+        """The model's greedy answers to one question about each image."""
+        import torch
+
+        asked = self.asked(texts, [""] * len(texts))
+        with torch.inference_mode():
+            ids = self.model.generate(
+                **asked,
+                past_key_values=self._kept(np.arange(len(texts))),
+                do_sample=False,
+                max_new_tokens=max_tokens,
+            )
+        said = ids[:, asked["input_ids"].shape[1] :]
+        told = self.processor.tokenizer.batch_decode(said, skip_special_tokens=True)
+        return [text.strip() for text in told]
+
+    def asked(self, texts: list[str], begun: list[str]) -> dict[str, Any]:
+        """Token ids and mask [M, T] of questions, padded between the image and the question.
+
+        begun: the words that each answer has to begin with, or an empty text.
+        """
+        whole, known = self._whole(texts, begun), len(self.before)
+        ids, mask = whole["input_ids"], whole["attention_mask"]
+        # Padding stood in front: it changes places with what is in front of every question.
+        pads = mask.shape[1] - mask.sum(1)
+        for i, pad in enumerate(pads.tolist()):
+            ids[i] = ids[i].roll(-pad)
+            ids[i, known:] = ids[i, known:].roll(pad)
+            mask[i] = mask[i].roll(-pad)
+            mask[i, known:] = mask[i, known:].roll(pad)
+        return {name: part.to(self.model.device) for name, part in whole.items()}
+
+    def logits(self, asked: dict[str, Any], rows: np.ndarray, keep: int) -> Any:
+        """Logits [M, keep, words] at the last tokens of questions `asked` about images `rows`."""
+        import torch
+
+        known, mask = len(self.before), asked["attention_mask"]
+        with torch.inference_mode():
+            out = self.model(
+                input_ids=asked["input_ids"][:, known:],
+                attention_mask=mask,
+                position_ids=(mask.cumsum(1) - 1)[:, known:],
+                past_key_values=self._kept(rows),
+                logits_to_keep=keep,
+            )
+        return out.logits
+
+    def _whole(self, texts: list[str], begun: list[str]) -> Any:
+        return prompts(self.processor, self.model.config.image_seq_length, texts, begun)
+
+    def _kept(self, rows: np.ndarray) -> Any:
+        """A copy of some rows' keys and values, since a pass adds its own to them."""
+        import torch
+
+        some = copy.copy(self.cache)
+        some.layers = [copy.copy(layer) for layer in self.cache.layers]
+        some.batch_select_indices(torch.from_numpy(rows).to(self.model.device))
+        return some
