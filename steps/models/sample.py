@@ -45,13 +45,15 @@ def sample(
 
     asked: from `prompts`. pixels: float32 [N, 3, H, W]. Both where the model is. generator: the
     torch generator drawn from, on the CPU.
-    An image's placeholder, and what the model's generation config suppresses, is never drawn.
+    An image's placeholder, padding, a beginning, and what the model's generation config
+    suppresses, are never drawn (unless they mark an answer's end).
     """
     import torch
 
     rules, (n, width), place = model.generation_config, asked["input_ids"].shape, model.device
     stop = torch.tensor(rules.eos_token_id, device=place).reshape(-1)
-    never = [model.config.image_token_id, *(rules.suppress_tokens or [])]
+    marks = (model.config.image_token_id, rules.pad_token_id, rules.bos_token_id)
+    never = {*marks, *(rules.suppress_tokens or [])} - {None, *stop.tolist()}
     lowest = torch.finfo(torch.float32).min
     seen = torch.where(asked["attention_mask"].bool(), 0.0, lowest)[:, None, None]
     apart = torch.full((draws, draws), lowest, device=place).fill_diagonal_(0.0)
@@ -63,7 +65,7 @@ def sample(
         scores = out.logits.expand(n, draws, -1)
         for t in range(max_tokens):
             scores = scores / temperature
-            scores[..., never] = -torch.inf
+            scores[..., list(never)] = -torch.inf
             chances = scores.softmax(-1).flatten(0, 1).cpu()  # where the generator is
             drawn = torch.multinomial(chances, 1, generator=generator).view(n, draws).to(place)
             words[..., t] = torch.where(done, rules.pad_token_id, drawn)

@@ -4,8 +4,8 @@ FLOPs are counted from sizes, not measured: a forward pass costs 2 N for each to
 with N parameters reads, forward and backward together 6 N (Kaplan et al. 2020, 2001.08361,
 table 1; attention's share, which grows with length, is left out). The tower and the projector
 read image tokens, the language model (its tied embedding counted once, as the output layer) reads
-all tokens. Every sample has its own pass over its image, as TRL runs it, also where samples of one
-group share it.
+all tokens. An update passes over its image and question for every sample, as TRL runs it; drawing
+the samples does so once for a group.
 """
 
 from dataclasses import dataclass

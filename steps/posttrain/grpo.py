@@ -6,22 +6,25 @@ updates are aligned (every batch of samples is used once), so the ratio to the s
 and clipping never bites.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
-from steps.posttrain import budget, history, loop, questions, rewards, save, settings
+from steps.posttrain import budget, history, loop, questions, rewards, rollouts, save, settings
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     """Stage `grpo`: sample, reward, train; write the model and its metrics."""
     from trl import GRPOTrainer
 
+    # TRL is pinned, and tests hold what is used of it.
+    warnings.filterwarnings("ignore", "You are using 'rollout_func'", UserWarning)
     told = params.grpo
     items = questions.kept(inputs["pairs"])
     sequence = questions.order(len(items), told.steps * told.prompts, params.run.seed)
     model, processor = save.begin(inputs["base"])
     with loop.workplace(params.run) as folder:
-        args = arguments(params, folder, model)
+        args = arguments(params, folder)
         trainer = GRPOTrainer(
             model=model,
             reward_funcs=rewards.correctness,
@@ -34,13 +37,17 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
                 choices=[list(c) for c in items["choices"]],
             ),
             processing_class=processor,
+            rollout_func=rollouts.rollouts,
         )
         points = loop.fit(trainer, params.run, "grpo.learning_rate")
     asked = budget.lengths(
         processor, model.config.image_seq_length, list(items["prompt"]), [""] * len(items)
     )
-    assert trainer.state.num_input_tokens_seen > asked[sequence].sum() * told.generations
-    sampled = budget.Passes(trainer.state.num_input_tokens_seen, len(sequence) * told.generations)
+    prompted = int(asked[sequence].sum())
+    said = trainer.state.num_input_tokens_seen - prompted * told.generations
+    assert said > 0
+    trained = budget.Passes(trainer.state.num_input_tokens_seen, len(sequence) * told.generations)
+    sampled = budget.Passes(prompted + said, len(sequence))
     moved = save.finish(model, inputs, out)
     settings.write(args, out)
     history.write(points, out)
@@ -49,22 +56,19 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
         **budget.spent(
             model,
             told.steps,
-            trained=sampled,
-            reference=sampled if told.beta else budget.NOTHING,
+            trained=trained,
+            reference=trained if told.beta else budget.NOTHING,
             rollouts=sampled,
         ),
         **moved,
     }
 
 
-def arguments(params: Any, folder: Path, model: Any) -> Any:
+def arguments(params: Any, folder: Path) -> Any:
     """The GRPOConfig of a run; all of a step's samples are drawn at once and used once."""
     from trl import GRPOConfig
 
-    told, train, text = params.grpo, params.train, model.config.text_config
-    never = [model.config.image_token_id, text.pad_token_id, text.bos_token_id]
-    ends = model.generation_config.eos_token_id  # one or several; padding may be among them
-    ends = ends if isinstance(ends, list) else [ends]
+    told, train = params.grpo, params.train
     rows = settings.batches(told.prompts * told.generations, train.micro_batch)
     return GRPOConfig(
         **settings.shared(train, params.run, folder, told.steps, told.learning_rate),
@@ -73,7 +77,7 @@ def arguments(params: Any, folder: Path, model: Any) -> Any:
         num_iterations=1,
         shuffle_dataset=False,  # the items' order is ours
         disable_dropout=True,
-        # Sampling from the whole distribution; words that an answer cannot hold are left out.
+        # Sampling from the whole distribution.
         num_generations=told.generations,
         max_completion_length=told.max_tokens,
         temperature=told.temperature,
@@ -81,9 +85,6 @@ def arguments(params: Any, folder: Path, model: Any) -> Any:
         top_k=0,
         min_p=None,
         repetition_penalty=1.0,
-        generation_kwargs={
-            "suppress_tokens": [i for i in never if i is not None and i not in ends]
-        },
         use_vllm=False,
         # The objective.
         loss_type=told.loss,

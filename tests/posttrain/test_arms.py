@@ -135,7 +135,7 @@ def test_metrics_tell_dose_and_budget(method, trained):
     assert metrics["budget/steps"] == 5 and metrics["budget/flops"] > 0
     assert (metrics["budget/rollout_tokens"] > 0) == (method == "grpo")
     assert (metrics["budget/reference_tokens"] > 0) == (method == "dpo")
-    assert metrics["budget/images"] == {"sft": 20, "dpo": 80, "grpo": 160}[method]
+    assert metrics["budget/images"] == {"sft": 20, "dpo": 80, "grpo": 90}[method]
     assert not [name for name in metrics if "time" in name or "second" in name]
 
 

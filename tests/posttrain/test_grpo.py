@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from steps.posttrain import grpo, loop, questions, rewards, save
+from steps.posttrain import grpo, loop, questions, rewards, rollouts, save
 
 
 def train(told, inputs, kind, tmp_path):
@@ -15,7 +16,7 @@ def train(told, inputs, kind, tmp_path):
     trainer = kind(
         model=model,
         reward_funcs=rewards.correctness,
-        args=grpo.arguments(told, tmp_path, model),
+        args=grpo.arguments(told, tmp_path),
         train_dataset=questions.dataset(
             items,
             inputs["items"] / "train_images.npy",
@@ -24,6 +25,7 @@ def train(told, inputs, kind, tmp_path):
             choices=[list(c) for c in items["choices"]],
         ),
         processing_class=processor,
+        rollout_func=rollouts.rollouts,
     )
     points = loop.fit(trainer, told.run, "grpo.learning_rate")
     return trainer, points, torch.cat([p.detach().flatten() for p in model.parameters()])
@@ -68,6 +70,34 @@ def test_samples_are_used_once_so_the_ratio_is_one(inputs, params, tmp_path):
     assert trainer.args.gradient_accumulation_steps == trainer.args.steps_per_generation == 8
     assert "old_per_token_logps" not in trainer._buffered_inputs[0]
     assert [p["clip_ratio/region_mean"] for p in points] == [0.0, 0.0]
+
+
+def test_answers_are_drawn_as_trl_would(inputs, params, tmp_path):
+    """The same prompts, token by token; at temperature 0 the same answers, ends included."""
+    from copy import deepcopy
+
+    from trl import GRPOTrainer
+
+    told = params(grpo={"steps": 1, "temperature": 1e-4})
+    trainer, *_ = train(told, inputs, GRPOTrainer, tmp_path)
+    torch.manual_seed(1)
+    with torch.no_grad():  # a random tiny model says one word for ever; this one looks and stops
+        for weights in trainer.model.parameters():
+            weights.add_(0.6 * torch.randn_like(weights))
+    shown = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
+    talks = [
+        [{"role": "user", "content": [{"type": "image", "image": Image.fromarray(i)}, part]}]
+        for i, text in zip(shown, ("what color is it ?", "what color ?"), strict=True)
+        for part in [{"type": "text", "text": text}]
+    ]
+    asked = [talk for talk in talks for _ in range(trainer.num_generations)]
+    found = rollouts.rollouts(asked, trainer)
+    ids, images, fields = trainer._tokenize_prompts(deepcopy(asked))
+    said, _ = trainer._generate_single_turn(ids, images, fields, trainer.num_generations)
+    assert found["prompt_ids"] == ids and found["logprobs"] is None
+    assert found["completion_ids"] == said
+    assert len({tuple(words) for words in said}) > 1
+    assert any(words[-1] in trainer.eos_token_ids for words in said)
 
 
 @pytest.mark.slow

@@ -25,7 +25,12 @@ OTHER_LOSSES = {  # constants of losses and of additions that are off
 }
 OFF = {  # None or False turns each off, and a test below holds TRL to that
     *("use_adaptive_entropy", "cast_lm_head_to_fp32", "delta", "off_policy_mask_threshold"),
-    *("cache_implementation", "use_transformers_paged", "use_transformers_continuous_batching"),
+    *(
+        "generation_kwargs",
+        "cache_implementation",
+        "use_transformers_paged",
+        "use_transformers_continuous_batching",
+    ),
     *("transformers_continuous_batching_config", "max_tool_calling_iterations"),
     *("num_completions_to_print", "log_unique_prompts", "log_completions_hub_repo"),
     *("generation_batch_size", "precompute_ref_batch_size", "eval_packing", "shuffle_dataset"),

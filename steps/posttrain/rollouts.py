@@ -1,0 +1,50 @@
+"""How GRPO's answers are drawn: all of a group's with one pass over its image and question.
+
+TRL's own way without vLLM reads the prompt once for every answer of a group.
+"""
+
+from typing import Any
+
+from steps.models.sample import prompts, sample
+
+
+def rollouts(asked: list[list[dict[str, Any]]], trainer: Any) -> dict[str, Any]:
+    """TRL's `rollout_func`: token ids of prompts and of one sampled answer to each.
+
+    asked: conversations of one user's turn, an image and a text, each repeated for its group.
+    Drawn from torch's own generator, whose state checkpoints keep. No log-probabilities are given:
+    sampling and updates are aligned, so that TRL takes the policy's own.
+    """
+    import torch
+
+    args, model, processor = trainer.args, trainer.model, trainer.processing_class
+    group = args.num_generations
+    once = [{part["type"]: part for part in turns[0]["content"]} for turns in asked[::group]]
+    texts = [turn["text"]["text"] for turn in once]
+    batch = prompts(processor, model.config.image_seq_length, texts, [""] * len(texts))
+    images = [turn["image"]["image"] for turn in once]
+    pixels = processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
+    drawn = sample(
+        model,
+        batch.to(model.device),
+        pixels.to(model.device),
+        group,
+        args.max_completion_length,
+        args.temperature,
+        torch.default_generator,
+    )
+    rows = zip(batch["input_ids"].cpu(), batch["attention_mask"].bool().cpu(), strict=True)
+    read = [ids[mask].tolist() for ids, mask in rows]
+    ends = set(trainer.eos_token_ids)
+    said = [_whole(words, ends) for words in drawn.reshape(-1, drawn.shape[-1]).tolist()]
+    return {
+        "prompt_ids": [ids for ids in read for _ in range(group)],
+        "completion_ids": said,
+        "logprobs": None,
+    }
+
+
+def _whole(words: list[int], ends: set[int]) -> list[int]:
+    """An answer's tokens up to its end, which belongs to it."""
+    stop = next((i for i, word in enumerate(words) if word in ends), len(words) - 1)
+    return words[: stop + 1]
