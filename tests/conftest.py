@@ -36,7 +36,7 @@ def _offline(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", local_only)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def need_debian():
     """Give `need(package, path)`: the path that a Debian package brings.
 

@@ -51,10 +51,11 @@ def build(folder: Path, seeds: str = "[0]") -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=rest)
     text = (ROOT / "params.yaml").read_text()
     (folder / "params.yaml").write_text(re.sub(r"(?m)^seeds: .*$", f"seeds: {seeds}", text))
-    (folder / "models/bundled").mkdir(parents=True)
-    (folder / "models/bundled/config.json").write_text("{}")
-    (folder / "models/bundled/instruct").mkdir()
-    shutil.copy(ROOT / "models/bundled/instruct/config.json", folder / "models/bundled/instruct")
+    for part in ("aligned", "instruct"):
+        (folder / "models/bundled" / part).mkdir(parents=True)
+        shutil.copy(
+            ROOT / "models/bundled" / part / "config.json", folder / "models/bundled" / part
+        )
     _steps(folder)
     for command in (["git", "init", "-q"], ["git", "add", "-A"]):
         subprocess.run(command, cwd=folder, check=True)

@@ -103,7 +103,10 @@ def score(rows: pd.DataFrame, texts: list[str]) -> pd.DataFrame:
 
 
 def summary(scored: pd.DataFrame) -> dict[str, float]:
-    """Flat metrics of a scored table: overall, by kind, by form, blind, and the margin."""
+    """Flat metrics of a scored table: overall, by kind, by form, blind, and the margin.
+
+    Blind figures leave out facts, which need no image.
+    """
     seen = scored[scored["instrument"] == "vqa"]
     metrics = {
         "vqa/lenient": seen["lenient"].mean(),
@@ -117,9 +120,11 @@ def summary(scored: pd.DataFrame) -> dict[str, float]:
     if bool(seen["novel"].any()):
         metrics["vqa/novel/lenient"] = seen.loc[seen["novel"], "lenient"].mean()
     for blind in ("grey", "swapped"):
-        rows = scored[scored["instrument"] == f"vqa_{blind}"]
+        rows = scored[(scored["instrument"] == f"vqa_{blind}") & (scored["kind"] != "fact")]
         if len(rows):
             metrics[f"vqa/{blind}/lenient"] = rows["lenient"].mean()
+        for name, part in rows.groupby("kind"):
+            metrics[f"vqa/{blind}/kind/{name}/lenient"] = part["lenient"].mean()
     if "margin" in seen and bool(seen["margin"].notna().all()):
         metrics["vqa/margin"] = seen["margin"].mean()
     return {name: float(value) for name, value in metrics.items()}

@@ -14,8 +14,13 @@ DESCRIBE = {"a": "describe the picture .", "b": "write down the scene ."}
 TOLD = KINDS + ("glyph",) * 2
 """Kinds to draw from where a story is told. Not every scene has a letter to ask for: it is asked
 for more often where there is one, or reading it would be learnt last and hardly."""
-STAGE1 = TOLD + tuple(k for k in KINDS if k != "fact")
+SHOWN = TOLD + tuple(k for k in KINDS if k != "fact")
 """The same where a picture is shown: facts need none."""
+STAGE1 = SHOWN + ("relation",) * 3
+"""The same where the whole model learns from pictures: relations, for which two objects have to be
+found, are learnt last and need more."""
+PRACTISED = ("relation",) * 4
+"""What is asked on top in the recipe's last steps."""
 TRIES = 16
 """How often a kind is tried on a scene, so that kinds that scenes often refuse are not rare."""
 

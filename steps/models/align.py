@@ -8,9 +8,11 @@ import json
 from pathlib import Path
 
 from steps.data.language import vocabulary
-from steps.models.batches import Lexicon, seen
+from steps.data.requests import SHOWN
+from steps.models.batches import seen
 from steps.models.fit import fit
 from steps.models.packed import loss
+from steps.models.tokenizer import Lexicon
 
 
 def run(params, inputs, out: Path) -> dict[str, float]:
@@ -32,7 +34,8 @@ def run(params, inputs, out: Path) -> dict[str, float]:
 
     def loss_of(step: int, rng):
         patches = config.image_seq_length
-        return loss(model, seen(world, recipe, lexicon, rng, recipe.align.batch, patches))
+        batch = seen(world, recipe, lexicon, rng, recipe.align.batch, patches, SHOWN)
+        return loss(model, batch)
 
     projector = {"projector": model.model.multi_modal_projector}
     losses = fit(recipe.align, projector, loss_of, params.run.checkpoints, recipe.seed)

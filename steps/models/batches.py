@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from steps.data.language import View, regions, twin
+from steps.data.language import View, twin
 from steps.data.paint import render
 from steps.data.requests import STAGE1, TOLD, request
 from steps.data.world import sample
-from steps.models.tokenizer import EOS, IMAGE, SPECIAL
+from steps.models.tokenizer import EOS, IMAGE, Lexicon
 
 
 @dataclass
@@ -27,17 +27,6 @@ class Packed:
     segments: np.ndarray
     labels: np.ndarray
     images: np.ndarray | None = None
-
-
-class Lexicon(dict):
-    """Word to id, as in the tokenizer (a test holds the two together)."""
-
-    def __init__(self, words: list[str]):
-        super().__init__({w: i for i, w in enumerate([*SPECIAL, *words])})
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text's words; KeyError for a word that the world does not have."""
-        return [self[w] for w in text.split()]
 
 
 def pack(rows: list[tuple[list[int], list[tuple[list[int], list[int]]]]]) -> Packed:
@@ -74,14 +63,20 @@ def _segments(
 
 
 def seen(
-    world, recipe, lexicon: Lexicon, rng: np.random.Generator, images: int, patches: int
+    world,
+    recipe,
+    lexicon: Lexicon,
+    rng: np.random.Generator,
+    images: int,
+    patches: int,
+    kinds: tuple[str, ...] = STAGE1,
 ) -> Packed:
     """A batch about images: `images` scenes with `recipe.image_questions` questions each."""
     scenes = sample(world, rng, images, "train")
     prefix = lexicon.encode("user :") + [lexicon[IMAGE]] * patches
     count, captions = recipe.image_questions, recipe.captions
     rows = [
-        (prefix, _segments(View(scenes, i), lexicon, rng, recipe, STAGE1, count, captions))
+        (prefix, _segments(View(scenes, i), lexicon, rng, recipe, kinds, count, captions))
         for i in range(images)
     ]
     batch = pack(rows)
@@ -99,7 +94,14 @@ def growing(world, share: float, step: int, steps: int) -> Any:
     return world.model_copy(update={"objects": [low, min(most, reached)]})
 
 
-def told(world, recipe, lexicon: Lexicon, rng: np.random.Generator, stories: int) -> Packed:
+def told(
+    world,
+    recipe,
+    lexicon: Lexicon,
+    rng: np.random.Generator,
+    stories: int,
+    kinds: tuple[str, ...] = TOLD,
+) -> Packed:
     """A text-only batch: the same questions about textual twins, and facts alone."""
     scenes = sample(world, rng, stories, "train")
     rows, count = [], recipe.story_questions
@@ -111,38 +113,6 @@ def told(world, recipe, lexicon: Lexicon, rng: np.random.Generator, stories: int
             continue
         story, view.pairs = twin(view, rng)
         prefix = lexicon.encode("user : " + story)
-        segs = _segments(view, lexicon, rng, recipe, TOLD, count, recipe.captions)
+        segs = _segments(view, lexicon, rng, recipe, kinds, count, recipe.captions)
         rows.append((prefix, segs))
     return pack(rows)
-
-
-def described(
-    world, lexicon: Lexicon, rng: np.random.Generator, images: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images with region captions, for the tower alone.
-
-    Returns images uint8 [N, H, W, 3]; for each of at most R regions the words said of it, bool
-    [N, R, words]; and how far each patch lies in its box, float32 [N, R, patches], rows that sum
-    to one (zero where a scene has fewer regions).
-    """
-    scenes = sample(world, rng, images, "train")
-    found = [regions(View(scenes, i)) for i in range(images)]
-    most = max(map(len, found))
-    words = np.zeros((images, most, len(lexicon)), bool)
-    boxes = np.zeros((images, most, 4))
-    for i, scene in enumerate(found):
-        for r, (phrase, box) in enumerate(scene):
-            words[i, r, lexicon.encode(phrase)] = True
-            boxes[i, r] = box
-    starts = np.arange(0, world.canvas, world.patch)
-
-    def share(low, high):  # of each row or column of patches that lies between low and high
-        inside = np.minimum(high[..., None], starts + world.patch) - np.maximum(
-            low[..., None], starts
-        )
-        return inside.clip(0)
-
-    inside = share(boxes[..., 1], boxes[..., 3])[..., :, None]
-    inside = (inside * share(boxes[..., 0], boxes[..., 2])[..., None, :]).reshape(images, most, -1)
-    inside /= inside.sum(-1, keepdims=True).clip(1e-9)
-    return render(world, scenes)[0], words, inside.astype(np.float32)

@@ -29,15 +29,17 @@ def fit(
     seed: int,
     stop: int | None = None,
     tower_share: float = 1.0,
+    again: int = 0,
 ) -> list[float]:
-    """Train `modules` (name to torch module) for `part.steps` steps.
+    """Train `modules` (name to torch module) for `part.steps` steps, and for `again` more.
 
     part: a recipe section (steps, learning_rate, matrix_rate, warmup, weight_decay, precision).
     loss_of(step, rng): the loss of a fresh batch drawn with the numpy generator of that step, so
     that a resumed run sees the batches that an undisturbed one would. stop: end after so many
     steps of the schedule, to repeat a recipe's beginning. tower_share: what the rates are
-    multiplied by for parameters called `vision_tower`. Returns the loss of every step. Raises
-    StageError at a loss that is not finite.
+    multiplied by for parameters called `vision_tower`. again: steps of a second cycle of rates, a
+    warm restart (Loshchilov & Hutter 2017, arXiv 1608.03983). Returns the loss of every step.
+    Raises StageError at a loss that is not finite.
     """
     import numpy as np
     import torch
@@ -45,9 +47,11 @@ def fit(
     weights = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
     optimisers = _optimisers(part, modules, tower_share)
     start, losses = _restore(checkpoints, modules, optimisers)
-    for step in range(start, min(part.steps, stop or part.steps)):
+    whole = part.steps + again
+    for step in range(start, min(whole, stop or whole)):
+        now = (step, part.steps) if step < part.steps else (step - part.steps, again)
         for group in (g for optimiser in optimisers for g in optimiser.param_groups):
-            group["lr"] = group["peak"] * rate(step, part.steps, part.warmup)
+            group["lr"] = group["peak"] * rate(*now, part.warmup)
         low = part.precision == "bfloat16" and step >= CHECKABLE
         with torch.autocast("cpu", torch.bfloat16, enabled=low):
             loss = loss_of(step, np.random.default_rng([seed, step]))
@@ -62,9 +66,9 @@ def fit(
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         losses.append(loss.item())
-        if (step + 1) % 100 == 0 or step + 1 == part.steps:
+        if (step + 1) % 100 == 0 or step + 1 == whole:
             log.metric("loss", sum(losses[-100:]) / len(losses[-100:]), step + 1)
-        if (step + 1) % part.save_every == 0 and step + 1 < part.steps:
+        if (step + 1) % part.save_every == 0 and step + 1 < whole:
             _keep(checkpoints, modules, optimisers, losses)
     return losses
 

@@ -1,19 +1,25 @@
-"""Recipe, part 4: instruct tuning, all parts trainable. Its end is the stage-1 base of all arms."""
+"""Recipe, part 4: instruct tuning, all parts trainable. Its end is the stage-1 base of all arms.
+
+It ends in a second cycle of rates (`recipe.practise`) on whole scenes, in which what is learnt last
+is asked most: where two objects lie to each other, of pictures and more often of stories.
+"""
 
 import json
 from pathlib import Path
 
 from steps.data.language import vocabulary
-from steps.models.batches import Lexicon, growing, seen, told
+from steps.data.requests import PRACTISED, STAGE1, TOLD
+from steps.models.batches import growing, seen, told
 from steps.models.fit import fit
 from steps.models.packed import loss
+from steps.models.tokenizer import Lexicon
 
 
 def run(params, inputs, out: Path) -> dict[str, float]:
     """Tune the aligned model; writes a whole VLM in Hugging Face's layout, and `losses.json`.
 
-    Every so many steps (`recipe.text_every`) the batch is text only, so that the language model
-    keeps what it knew. The loss is a mean over tokens, as in the trainer of the arm `continue`.
+    Every so many steps (`text_every`) the batch is text only, so that the language model keeps what
+    it knew. The loss is a mean over tokens, as in the trainer of the arm `continue`.
     """
     from steps.models import attention, load
 
@@ -25,10 +31,14 @@ def run(params, inputs, out: Path) -> dict[str, float]:
 
     def loss_of(step: int, rng):
         stage = growing(world, recipe.grow, step, recipe.instruct.steps)
-        if recipe.text_every and step % recipe.text_every == recipe.text_every - 1:
-            batch = told(stage, recipe, lexicon, rng, size)
+        late = step >= recipe.instruct.steps
+        every = recipe.practise.text_every if late else recipe.text_every
+        if every and step % every == every - 1:
+            kinds = TOLD + PRACTISED if late else TOLD
+            batch = told(stage, recipe, lexicon, rng, size, kinds)
         else:
-            batch = seen(stage, recipe, lexicon, rng, size, patches)
+            kinds = STAGE1 + PRACTISED if late else STAGE1
+            batch = seen(stage, recipe, lexicon, rng, size, patches, kinds)
         return loss(model, batch, "token")
 
     losses = fit(
@@ -38,6 +48,7 @@ def run(params, inputs, out: Path) -> dict[str, float]:
         params.run.checkpoints,
         recipe.seed,
         tower_share=recipe.tower_share,
+        again=recipe.practise.steps,
     )
     model.save_pretrained(out)
     load.processor(inputs["align"]).save_pretrained(out)

@@ -9,9 +9,10 @@ import json
 from pathlib import Path
 
 from steps.data.language import vocabulary
-from steps.models.batches import Lexicon, growing, told
+from steps.models.batches import growing, told
 from steps.models.fit import fit
 from steps.models.packed import loss
+from steps.models.tokenizer import Lexicon
 
 
 def run(params, inputs, out: Path) -> dict[str, float]:

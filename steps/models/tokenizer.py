@@ -38,3 +38,14 @@ def tokenizer(words: list[str]) -> Any:
     )
     fast.chat_template = CHAT
     return fast
+
+
+class Lexicon(dict):
+    """Word to id, as in the tokenizer (a test holds the two together)."""
+
+    def __init__(self, words: list[str]):
+        super().__init__({w: i for i, w in enumerate([*SPECIAL, *words])})
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text's words; KeyError for a word that the world does not have."""
+        return [self[w] for w in text.split()]

@@ -12,8 +12,9 @@ import json
 from pathlib import Path
 
 from steps.data.language import vocabulary
-from steps.models.batches import Lexicon, described
 from steps.models.fit import fit
+from steps.models.regions import described
+from steps.models.tokenizer import Lexicon
 
 
 def run(params, inputs, out: Path) -> dict[str, float]:

@@ -1,4 +1,8 @@
-"""The arm that does not train: the instruct-tuned base itself, and a budget of nothing."""
+"""The arm that does not train: the instruct-tuned base itself, and a budget of nothing.
+
+Its weights are the base's for every seed; what is measured on them is not, since each seed has
+images and questions of its own.
+"""
 
 import os
 import shutil

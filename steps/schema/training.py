@@ -39,6 +39,13 @@ class Clear(Section):
     ink: Rate
 
 
+class Practise(Section):
+    """The second cycle of instruct tuning."""
+
+    steps: Whole
+    text_every: Whole
+
+
 class Recipe(Section):
     """How the bundled base is trained, for bases with `source: train`."""
 
@@ -56,6 +63,7 @@ class Recipe(Section):
     language: Part
     align: Part
     instruct: Part
+    practise: Practise
 
 
 class Train(Section):

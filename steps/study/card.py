@@ -39,7 +39,9 @@ Meant for studying post-training, and for nothing else: it knows {words} words a
 
 Measured by the study `{study}` on {seeds} evaluation draws of {items} questions (means), with the
 untouched base. A gate that is not met says so: read results with it in mind. What blind answers may
-reach is what each kind's commonest answer would get on the same questions, and 3 points.
+reach is what each kind's commonest answer would get on the same questions, and 3 points. The
+plateau is the arm `continue` against the base: the recipe's mixture on fresh items for as many
+steps as `sft` gets, by the arms' own trainer and rate.
 
 | gate | wanted | measured | met |
 | --- | --- | --- | --- |

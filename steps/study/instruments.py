@@ -61,9 +61,13 @@ def groups(names: set[str]) -> list[Group]:
         Row("vqa/strict-lenient", "strict minus lenient", minus=PRIMARY, mean_of=("vqa/strict",)),
         Row("vqa/ill_formed", "ill-formed answers"),
         Row("vqa/novel/lenient", "right on combinations never trained on"),
-        Row("vqa/grey/lenient", "right with a grey image"),
-        Row("vqa/swapped/lenient", "right with another question's image"),
     ]
+    for blind, word in (("grey", "a grey image"), ("swapped", "another question's image")):
+        answers.append(Row(f"vqa/{blind}/lenient", f"right with {word}, facts left out"))
+        answers += [
+            Row(name, kind, inner=True)
+            for name, kind in _family(names, rf"vqa/{blind}/kind/([^/]+)/lenient")
+        ]
     parts = [
         Row(name, part if axis == "kind" else f"{axis}: {part}")
         for axis in ("kind", "form", "style")
@@ -104,10 +108,11 @@ def groups(names: set[str]) -> list[Group]:
                 _tiers(names, place),
             )
         )
+        kinds = [kind for _, kind in _family(names, rf"{place}segment/([^/]+)/miou")]
         rows = [
-            Row(name, f"{kind} ({word})", baselines=True)
+            Row(f"{place}segment/{kind}/{measure}", f"{kind} ({word})", baselines=True)
             for measure, word in (("miou", "all classes"), ("miou_objects", "objects only"))
-            for name, kind in _family(names, rf"{place}segment/([^/]+)/{measure}")
+            for kind in kinds
         ]
         found.append(
             Group(
@@ -118,12 +123,34 @@ def groups(names: set[str]) -> list[Group]:
                 rows,
             )
         )
+        found.append(
+            Group(
+                f"{title}: segmentation, class by class",
+                "The same probe: precision, recall and F1 as means over classes, then each class's "
+                "own intersection over union, in points.",
+                "points",
+                [row for kind in kinds for row in _classes(names, place, kind)],
+            )
+        )
     kept = []
     for group in found:
         rows = [row for row in group.rows if set(row.mean_of or (row.metric,)) <= names]
         if rows:
             kept.append(Group(group.title, group.caption, group.unit, rows))
     return kept
+
+
+def _classes(names: set[str], place: str, kind: str) -> list[Row]:
+    """Precision, recall and F1 of a kind of map, and the IoU of each of its classes."""
+    at = f"{place}segment/{kind}"
+    means = [
+        Row(f"{at}/{measure}", f"{kind}: {word}", baselines=True)
+        for measure, word in (("precision", "precision"), ("recall", "recall"), ("f1", "F1"))
+    ]
+    return means + [
+        Row(name, label, baselines=True, inner=True)
+        for name, label in _family(names, rf"{at}/iou/([^/]+)")
+    ]
 
 
 def _tiers(names: set[str], place: str) -> list[Row]:

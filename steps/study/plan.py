@@ -72,6 +72,12 @@ def plan(study: str | None = None) -> Plan:
     study = study or os.environ.get("SIGHTLINE_STUDY") or None
     base = read_yaml(ROOT)
     checked = check(base, ROOT)
+    own = STUDIES / f"{checked.study.name}.yaml"
+    if own.is_file() and read_yaml(own):
+        raise ParamsError(
+            f"{own} would never be read: {checked.study.name} is the study of {ROOT} itself "
+            f"(study.name). Write what differs there, or give the overlay a name of its own"
+        )
     if study in (None, checked.study.name):
         return _settled(Plan(checked, ROOT, f"results/{checked.study.name}"), ROOT)
     values = effective(base, study)

@@ -5,11 +5,12 @@ Arms of the study `tuning` are named after the arm that they try a rate for: `dp
 read, so no probe can have a say.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-TRIES = ("", "lowest", "low", "high")
+TRIES = ("", "least", "lowest", "low", "high")
 
 
 def table(params: Any, results: Path) -> list[dict[str, Any]]:
@@ -48,8 +49,12 @@ def table(params: Any, results: Path) -> list[dict[str, Any]]:
 
 
 def write(params: Any, results: Path, folder: Path) -> str:
-    """Write tuning.md and tuning.json into `folder`; returns the table as markdown."""
+    """Write tuning.md and tuning.json into `folder`; returns the table as markdown.
+
+    `weights` in tuning.json tells by sha256 which base the rates were tried on.
+    """
     rows = table(params, results)
+    weights = {base: digest(results / "base" / base) for base in params.bases}
     text = (
         "# Learning rates\n\n"
         f"Lenient VQA on the tuning split ({params.items.tune} questions, seed "
@@ -63,5 +68,12 @@ def write(params: Any, results: Path, folder: Path) -> str:
         text += f"| {row['base']} | {row['arm']} | {rate} | {row['lenient']:.3f} | {mark} |\n"
     folder.mkdir(exist_ok=True)
     (folder / "tuning.md").write_text(text)
-    (folder / "tuning.json").write_text(json.dumps(rows, indent=1) + "\n")
+    told = {"weights": weights, "rows": rows}
+    (folder / "tuning.json").write_text(json.dumps(told, indent=1) + "\n")
     return text
+
+
+def digest(base: Path) -> str:
+    """The sha256 of the weights in a base's folder that arms start from."""
+    with (base / "instruct" / "model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -157,7 +157,14 @@ def test_an_added_arm_is_not_left_out_in_silence(house):
     toy.edit(house / "params.yaml", GRPO, "  grpo: {method: grpo}\n  hot: {method: sft}")
     done = toy.call(house, "dvc", "repro")
     assert done.returncode != 0 and "run make dvc-fix" in done.stderr
-    assert not list((house / "results/embedded").glob("*/bundled"))
+    assert not list((house / "results/embedded").rglob("manifest.json"))
+
+
+def test_what_the_params_take_for_granted_is_checked_first_under_dvc_too(house):
+    toy.edit(house / "params.yaml", r"^  canvas: 64", "  canvas: 96")
+    done = toy.call(house, "dvc", "repro")
+    assert done.returncode != 0 and "base bundled was made for 64" in done.stderr
+    assert not list((house / "results/embedded").rglob("manifest.json"))
 
 
 def test_an_overlays_file_is_held_to_its_own_arms(house):

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -93,6 +94,35 @@ def test_a_killed_stage_completes_with_the_same_files(stage, study, places, tmp_
         assert smoke.first_difference(wanted, made) == "", place
         assert list(out.parent.glob(f".{out.name}.tmp-*")) == []
         assert list((study / smoke.RESULTS).glob(f".checkpoints/{stage}-*")) == []
+    finally:
+        shutil.rmtree(out, ignore_errors=True)
+        undisturbed.rename(out)
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "grpo"])
+def test_a_disk_that_fills_up_in_training_costs_nothing_but_time(method, study, places, tmp_path):
+    """The optimiser's state is the largest file: it is what a checkpoint cannot write."""
+    place, command = next(p for p in places[method] if f"/{method}/" in p[0])
+    out, undisturbed = study / place, tmp_path / "undisturbed"
+    out.rename(undisturbed)
+    limit = 12_000_000
+    try:
+        done = subprocess.run(
+            command,
+            cwd=study,
+            env=toy.surroundings({}),
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 1, done.stderr
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith("sightline: cannot write") and last.endswith("; make room")
+        assert not out.exists() and list(out.parent.glob(f".{out.name}.tmp-*")) == []
+        done = run(command, study)
+        assert done.returncode == 0, done.stderr
+        wanted, made = manifest.read(undisturbed), manifest.read(out)
+        assert smoke.first_difference(wanted, made) == ""
     finally:
         shutil.rmtree(out, ignore_errors=True)
         undisturbed.rename(out)

@@ -61,16 +61,22 @@ def test_two_at_once_leave_one_whole_result(house):
 
 
 @pytest.mark.slow
-def test_a_killed_study_completes_with_the_same_figures(house, adopted):
-    process = subprocess.Popen(
-        toy.line(("snakemake", "--cores", "2", "--quiet")),
-        cwd=house,
-        env=toy.surroundings({"TOY": "hang:dpo"}),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    log = house / "results/embedded/logs/dpo/bundled/dpo/seed0.log"
+@pytest.mark.parametrize("engine", ["snakemake", "dvc"])
+def test_a_killed_study_completes_with_the_same_figures(engine, house, adopted, tmp_path):
+    command = {"snakemake": ("snakemake", "--cores", "2", "--quiet"), "dvc": ("dvc", "repro")}
+    said = tmp_path / "said"
+    with said.open("w") as file:
+        process = subprocess.Popen(
+            toy.line(command[engine]),
+            cwd=house,
+            env=toy.surroundings({"TOY": "hang:dpo"}),
+            stdout=file,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    # Snakemake's jobs write into logs of their own.
+    own = house / "results/embedded/logs/dpo/bundled/dpo/seed0.log"
+    log = own if engine == "snakemake" else said
     for _ in range(1200):
         if log.exists() and "half-way" in log.read_text():
             break
@@ -79,8 +85,9 @@ def test_a_killed_study_completes_with_the_same_figures(house, adopted):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (house / "results/embedded/model/bundled/dpo/seed0").exists()
-    assert list((house / ".snakemake" / "locks").glob("*.lock"))
-    done = toy.call(house, "snakemake", "--cores", "2", "--quiet")
+    if engine == "snakemake":
+        assert list((house / ".snakemake" / "locks").glob("*.lock"))
+    done = toy.call(house, *command[engine])
     assert done.returncode == 0, done.stdout + done.stderr
     results = {
         p.relative_to(folder): p.read_bytes()

@@ -38,3 +38,12 @@ def test_after_one_engine_the_other_has_nothing_to_do(engine, request):
     assert re.findall(r"Running stage '.*:(\w+)", dry.stdout + dry.stderr) == [CHECK]
     dry = smoke.call(folder, "snakemake", "--dry-run")
     assert dry.returncode == 0 and "Nothing to be done" in dry.stdout + dry.stderr, dry.stdout
+
+
+def test_snakemakes_own_report_holds_the_page_and_its_figures(by_snakemake, tmp_path):
+    page = tmp_path / "report.html"
+    done = smoke.call(by_snakemake, "snakemake", "--report", str(page))
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    for name in ("index.html", "differences-bundled", "curves-bundled", "maps-bundled"):
+        assert name in text

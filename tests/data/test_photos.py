@@ -1,5 +1,4 @@
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,8 @@ from steps.data import photos
 
 
 @pytest.fixture(scope="module")
-def stamps():
-    if not photos.STAMPS.is_dir():
-        reason = f"Debian's {photos.PACKAGE} is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+def stamps(need_debian):
+    need_debian(photos.PACKAGE, photos.STAMPS)
     return photos.bank()
 
 

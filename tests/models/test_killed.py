@@ -31,7 +31,8 @@ def told(stage, checkpoints):
     small = {"steps": STEPS, "save_every": EVERY, "batch": 2, "warmup": 3}
     parts = {part: getattr(recipe, part).model_copy(update=small) for part in NEEDS}
     model = recipe.model.model_copy(update=SIZES)
-    recipe = recipe.model_copy(update=parts | {"model": model, "text_every": 3})
+    again = recipe.practise.model_copy(update={"steps": 5, "text_every": 2})
+    recipe = recipe.model_copy(update=parts | {"model": model, "text_every": 3, "practise": again})
     run = Run("study", stage, "anew", checkpoints=checkpoints)
     return SimpleNamespace(world=study.world, recipe=recipe, run=run)
 

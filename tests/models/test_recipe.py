@@ -11,6 +11,8 @@ from steps import params
 from steps.data.language import View, regions, vocabulary
 from steps.data.world import sample
 from steps.models import attention, batches, build, fit, load, packed
+from steps.models.regions import described
+from steps.models.tokenizer import Lexicon
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def tiny(study):
 
 @pytest.fixture(scope="module")
 def lexicon():
-    return batches.Lexicon(vocabulary())
+    return Lexicon(vocabulary())
 
 
 def test_lexicon_is_the_tokenizer(lexicon):
@@ -163,15 +165,14 @@ def test_rate_rises_then_falls_to_nothing():
 
 def test_no_scene_is_drawn_twice(study, lexicon):
     first, second = (
-        batches.described(study.world, lexicon, np.random.default_rng([0, step]), 4)[0]
-        for step in (0, 1)
+        described(study.world, lexicon, np.random.default_rng([0, step]), 4)[0] for step in (0, 1)
     )
     assert not (first[:, None] == second[None]).all((2, 3, 4)).any()
 
 
 def test_a_region_is_described_by_its_phrase_and_pooled_over_its_box(study, lexicon):
     world, seed = study.world, 3
-    _, said, inside = batches.described(world, lexicon, np.random.default_rng(seed), 6)
+    _, said, inside = described(world, lexicon, np.random.default_rng(seed), 6)
     scenes = sample(world, np.random.default_rng(seed), 6, "train")
     points = (np.arange(10 * world.canvas) + 0.5) / 10
     for i in range(6):

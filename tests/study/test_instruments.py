@@ -48,6 +48,16 @@ def test_a_new_label_and_a_new_tier_get_rows_by_themselves():
     assert groups(set()) == []
 
 
+def test_a_class_of_a_map_has_its_row_below_the_means():
+    measures = ("miou", "miou_objects", "precision", "recall", "f1", "iou/ring", "iou/background")
+    whole, classes = groups({f"segment/shape/{measure}" for measure in measures})
+    assert [row.metric for row in whole.rows] == [f"segment/shape/{m}" for m in measures[:2]]
+    assert [row.label for row in classes.rows if row.inner] == ["background", "ring"]
+    assert [row.metric for row in classes.rows if not row.inner] == [
+        f"segment/shape/{measure}" for measure in measures[2:5]
+    ]
+
+
 @pytest.mark.parametrize(
     "name", ["index", "differences-b", "curves-b", "maps-b", "rotation-b-seed0"]
 )

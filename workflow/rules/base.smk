@@ -8,13 +8,14 @@ rule base:
         align="models/{base}/aligned",
         code=code("base"),
     output:
-        directory("<results>/base/{base}"),
+        out=directory("<results>/base/{base}"),
     log:
         "<logs>/base/{base}.log",
     benchmark:
         "<benchmarks>/base/{base}.tsv"
     wildcard_constraints:
         base=one_of(PLAN.bases("bundled")),
+    threads: 1
     resources:
         mem_mb=1500,
         runtime=10,
@@ -34,13 +35,14 @@ rule hub:
     input:
         code=code("hub"),
     output:
-        directory("<results>/base/{base}"),
+        out=directory("<results>/base/{base}"),
     log:
         "<logs>/hub/{base}.log",
     benchmark:
         "<benchmarks>/hub/{base}.tsv"
     wildcard_constraints:
         base=one_of(PLAN.bases("hub")),
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
@@ -61,13 +63,14 @@ rule trained:
         instruct="<results>/instruct/{base}",
         code=code("trained"),
     output:
-        directory("<results>/base/{base}"),
+        out=directory("<results>/base/{base}"),
     log:
         "<logs>/trained/{base}.log",
     benchmark:
         "<benchmarks>/trained/{base}.tsv"
     wildcard_constraints:
         base=one_of(PLAN.bases("train")),
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,

@@ -8,11 +8,12 @@ rule vqa:
         questions="<results>/items/seed{seed}",
         code=code("vqa"),
     output:
-        directory("<results>/vqa/{base}/{arm}/seed{seed}"),
+        out=directory("<results>/vqa/{base}/{arm}/seed{seed}"),
     log:
         "<logs>/vqa/{base}/{arm}/seed{seed}.log",
     benchmark:
         "<benchmarks>/vqa/{base}/{arm}/seed{seed}.tsv"
+    threads: 1
     resources:
         mem_mb=3000,
         runtime=60,

@@ -6,11 +6,12 @@ rule items:
     input:
         code=code("items"),
     output:
-        directory("<results>/items/seed{seed}"),
+        out=directory("<results>/items/seed{seed}"),
     log:
         "<logs>/items/seed{seed}.log",
     benchmark:
         "<benchmarks>/items/seed{seed}.tsv"
+    threads: 1
     resources:
         mem_mb=1500,
         runtime=15,
@@ -30,11 +31,12 @@ rule probes:
         photos=PLAN.photographs,
         code=code("probes"),
     output:
-        directory("<results>/probes/seed{seed}"),
+        out=directory("<results>/probes/seed{seed}"),
     log:
         "<logs>/probes/seed{seed}.log",
     benchmark:
         "<benchmarks>/probes/seed{seed}.tsv"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=15,

@@ -9,7 +9,7 @@ rule harvest:
         questions="<results>/items/seed{seed}",
         code=code("harvest"),
     output:
-        directory("<results>/harvest/{base}/seed{seed}"),
+        out=directory("<results>/harvest/{base}/seed{seed}"),
     log:
         "<logs>/harvest/{base}/seed{seed}.log",
     benchmark:
@@ -17,6 +17,7 @@ rule harvest:
     wildcard_constraints:
         base=one_of(PLAN.diffed()),
         seed=one_of(P.diff.seeds),
+    threads: 1
     resources:
         mem_mb=3000,
         runtime=60,
@@ -38,7 +39,7 @@ rule dictionary:
         harvest="<results>/harvest/{base}/seed{seed}",
         code=code("dictionary"),
     output:
-        directory("<results>/dictionary/{base}/seed{seed}"),
+        out=directory("<results>/dictionary/{base}/seed{seed}"),
     log:
         "<logs>/dictionary/{base}/seed{seed}.log",
     benchmark:
@@ -46,10 +47,10 @@ rule dictionary:
     wildcard_constraints:
         base=one_of(PLAN.diffed()),
         seed=one_of(P.diff.seeds),
+    threads: 1
     resources:
         mem_mb=3000,
         runtime=120,
-        gpu=1,
     params:
         **PLAN.reads("diff.width", "diff.k", "diff.steps", "diff.batch", "diff.learning_rate"),
     message:
@@ -68,7 +69,7 @@ rule compare:
         dictionary="<results>/dictionary/{base}/seed{seed}",
         code=code("compare"),
     output:
-        directory("<results>/compare/{base}/seed{seed}"),
+        out=directory("<results>/compare/{base}/seed{seed}"),
     log:
         "<logs>/compare/{base}/seed{seed}.log",
     benchmark:
@@ -76,6 +77,7 @@ rule compare:
     wildcard_constraints:
         base=one_of(PLAN.diffed()),
         seed=one_of(P.diff.seeds),
+    threads: 1
     resources:
         mem_mb=3000,
         runtime=30,

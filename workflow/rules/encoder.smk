@@ -7,11 +7,12 @@ rule extract:
         model="<results>/model/{base}/{arm}/seed{seed}",
         code=code("extract"),
     output:
-        directory("<results>/extract/{base}/{arm}/seed{seed}"),
+        out=directory("<results>/extract/{base}/{arm}/seed{seed}"),
     log:
         "<logs>/extract/{base}/{arm}/seed{seed}.log",
     benchmark:
         "<benchmarks>/extract/{base}/{arm}/seed{seed}.tsv"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=15,
@@ -34,11 +35,12 @@ rule features:
         probes="<results>/probes/seed{seed}",
         code=code("features"),
     output:
-        directory("<results>/features/{base}/{arm}/seed{seed}"),
+        out=directory("<results>/features/{base}/{arm}/seed{seed}"),
     log:
         "<logs>/features/{base}/{arm}/seed{seed}.log",
     benchmark:
         "<benchmarks>/features/{base}/{arm}/seed{seed}.tsv"
+    threads: 1
     resources:
         mem_mb=3000,
         runtime=30,
@@ -61,11 +63,12 @@ rule classify:
         probes="<results>/probes/seed{seed}",
         code=code("classify"),
     output:
-        directory("<results>/classify/{base}/{arm}/seed{seed}"),
+        out=directory("<results>/classify/{base}/{arm}/seed{seed}"),
     log:
         "<logs>/classify/{base}/{arm}/seed{seed}.log",
     benchmark:
         "<benchmarks>/classify/{base}/{arm}/seed{seed}.tsv"
+    threads: 1
     resources:
         mem_mb=3000,
         runtime=60,
@@ -87,11 +90,12 @@ rule segment:
         probes="<results>/probes/seed{seed}",
         code=code("segment"),
     output:
-        directory("<results>/segment/{base}/{arm}/seed{seed}"),
+        out=directory("<results>/segment/{base}/{arm}/seed{seed}"),
     log:
         "<logs>/segment/{base}/{arm}/seed{seed}.log",
     benchmark:
         "<benchmarks>/segment/{base}/{arm}/seed{seed}.tsv"
+    threads: 1
     resources:
         mem_mb=3000,
         runtime=60,
@@ -113,11 +117,12 @@ rule baselines:
         probes="<results>/probes/seed{seed}",
         code=code("baselines"),
     output:
-        directory("<results>/baselines/{base}/seed{seed}"),
+        out=directory("<results>/baselines/{base}/seed{seed}"),
     log:
         "<logs>/baselines/{base}/seed{seed}.log",
     benchmark:
         "<benchmarks>/baselines/{base}/seed{seed}.tsv"
+    threads: 1
     resources:
         mem_mb=3000,
         runtime=120,

@@ -8,12 +8,13 @@ rule pairs:
         questions="<results>/items/seed{seed}",
         code=code("pairs"),
     output:
-        directory("<results>/pairs/{base}/seed{seed}"),
+        out=directory("<results>/pairs/{base}/seed{seed}"),
     log:
         "<logs>/pairs/{base}/seed{seed}.log",
     benchmark:
         "<benchmarks>/pairs/{base}/seed{seed}.tsv"
     priority: 20
+    threads: 1
     resources:
         mem_mb=2500,
         runtime=60,
@@ -35,13 +36,14 @@ rule none:
         base="<results>/base/{base}",
         code=code("none"),
     output:
-        directory("<results>/model/{base}/{arm}/seed{seed}"),
+        out=directory("<results>/model/{base}/{arm}/seed{seed}"),
     log:
         "<logs>/none/{base}/{arm}/seed{seed}.log",
     benchmark:
         "<benchmarks>/none/{base}/{arm}/seed{seed}.tsv"
     wildcard_constraints:
         arm=one_of(PLAN.arms("none")),
+    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
@@ -64,7 +66,7 @@ rule sft:
         pairs="<results>/pairs/{base}/seed{seed}",
         code=code("sft"),
     output:
-        directory("<results>/model/{base}/{arm}/seed{seed}"),
+        out=directory("<results>/model/{base}/{arm}/seed{seed}"),
     log:
         "<logs>/sft/{base}/{arm}/seed{seed}.log",
     benchmark:
@@ -72,6 +74,7 @@ rule sft:
     wildcard_constraints:
         arm=one_of(PLAN.arms("sft")),
     priority: 10
+    threads: 1
     resources:
         mem_mb=3000,
         runtime=120,
@@ -95,7 +98,7 @@ rule dpo:
         pairs="<results>/pairs/{base}/seed{seed}",
         code=code("dpo"),
     output:
-        directory("<results>/model/{base}/{arm}/seed{seed}"),
+        out=directory("<results>/model/{base}/{arm}/seed{seed}"),
     log:
         "<logs>/dpo/{base}/{arm}/seed{seed}.log",
     benchmark:
@@ -103,6 +106,7 @@ rule dpo:
     wildcard_constraints:
         arm=one_of(PLAN.arms("dpo")),
     priority: 10
+    threads: 1
     resources:
         mem_mb=3000,
         runtime=180,
@@ -126,7 +130,7 @@ rule grpo:
         pairs="<results>/pairs/{base}/seed{seed}",
         code=code("grpo"),
     output:
-        directory("<results>/model/{base}/{arm}/seed{seed}"),
+        out=directory("<results>/model/{base}/{arm}/seed{seed}"),
     log:
         "<logs>/grpo/{base}/{arm}/seed{seed}.log",
     benchmark:
@@ -134,6 +138,7 @@ rule grpo:
     wildcard_constraints:
         arm=one_of(PLAN.arms("grpo")),
     priority: 10
+    threads: 1
     resources:
         mem_mb=3000,
         runtime=240,

@@ -6,19 +6,19 @@ rule tower:
     input:
         code=code("tower"),
     output:
-        directory("<results>/tower/{base}"),
+        out=directory("<results>/tower/{base}"),
     log:
         "<logs>/tower/{base}.log",
     benchmark:
         "<benchmarks>/tower/{base}.tsv"
     wildcard_constraints:
         base=one_of(PLAN.bases("train")),
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=720,
-        gpu=1,
     params:
-        **PLAN.reads("world", "recipe"),
+        **PLAN.reads("world", "recipe.seed", "recipe.model", "recipe.clear", "recipe.tower"),
     message:
         "tower: {wildcards.base}"
     shell:
@@ -31,19 +31,28 @@ rule language:
     input:
         code=code("language"),
     output:
-        directory("<results>/language/{base}"),
+        out=directory("<results>/language/{base}"),
     log:
         "<logs>/language/{base}.log",
     benchmark:
         "<benchmarks>/language/{base}.tsv"
     wildcard_constraints:
         base=one_of(PLAN.bases("train")),
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=720,
-        gpu=1,
     params:
-        **PLAN.reads("world", "recipe"),
+        **PLAN.reads(
+            "world",
+            "recipe.seed",
+            "recipe.model",
+            "recipe.grow",
+            "recipe.style_b",
+            "recipe.captions",
+            "recipe.story_questions",
+            "recipe.language",
+        ),
     message:
         "language: {wildcards.base}"
     shell:
@@ -58,19 +67,27 @@ rule align:
         language="<results>/language/{base}",
         code=code("align"),
     output:
-        directory("<results>/align/{base}"),
+        out=directory("<results>/align/{base}"),
     log:
         "<logs>/align/{base}.log",
     benchmark:
         "<benchmarks>/align/{base}.tsv"
     wildcard_constraints:
         base=one_of(PLAN.bases("train")),
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=720,
-        gpu=1,
     params:
-        **PLAN.reads("world", "recipe"),
+        **PLAN.reads(
+            "world",
+            "recipe.seed",
+            "recipe.model",
+            "recipe.style_b",
+            "recipe.captions",
+            "recipe.image_questions",
+            "recipe.align",
+        ),
     message:
         "align: {wildcards.base}"
     shell:
@@ -84,19 +101,31 @@ rule instruct:
         align="<results>/align/{base}",
         code=code("instruct"),
     output:
-        directory("<results>/instruct/{base}"),
+        out=directory("<results>/instruct/{base}"),
     log:
         "<logs>/instruct/{base}.log",
     benchmark:
         "<benchmarks>/instruct/{base}.tsv"
     wildcard_constraints:
         base=one_of(PLAN.bases("train")),
+    threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=8000,
         runtime=720,
-        gpu=1,
     params:
-        **PLAN.reads("world", "recipe"),
+        **PLAN.reads(
+            "world",
+            "recipe.seed",
+            "recipe.grow",
+            "recipe.style_b",
+            "recipe.captions",
+            "recipe.story_questions",
+            "recipe.image_questions",
+            "recipe.text_every",
+            "recipe.tower_share",
+            "recipe.instruct",
+            "recipe.practise",
+        ),
     message:
         "instruct: {wildcards.base}"
     shell:

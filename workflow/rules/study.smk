@@ -58,6 +58,7 @@ rule report:
         "<logs>/report.log",
     benchmark:
         "<benchmarks>/report.tsv"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=15,
