@@ -6,8 +6,6 @@ Both engines call the first form; `--help` says what there is. Nothing heavy is 
 import argparse
 import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from steps.stage import STAGES, StageError, execute, guard
@@ -29,25 +27,16 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
     if options.command in STAGES:
-        with _unswept():
+        # Importing torch and transformers makes a million objects, all of which stay: searching
+        # them for garbage, and once more at the end, took a third of a short stage's time.
+        gc.set_threshold(50_000, 20, 20)
+        try:
             return guard(lambda: _stage(options))
+        finally:
+            gc.freeze()
     from steps.study import verbs
 
     return guard(lambda: getattr(verbs, options.command)(options))
-
-
-@contextmanager
-def _unswept() -> Iterator[None]:
-    """Look for unreachable objects less often, and not once more at the very end.
-
-    Importing torch and transformers makes a million objects, all of which stay: searching them
-    for garbage took a third of a short stage's time.
-    """
-    gc.set_threshold(50_000, 20, 20)
-    try:
-        yield
-    finally:
-        gc.freeze()
 
 
 def _stage(options: argparse.Namespace) -> None:

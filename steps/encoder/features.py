@@ -5,7 +5,6 @@ Written are `<set>_<place>.npy`, float16, for the places `vit` (what the project
 patches [N, D] for all others. Computed and averaged in float32, rounded once, when stored.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
 from itertools import product
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from steps.manifest import digest
 from steps.stage import Missing, StageError
 
 PLACES = {"vit": "", "proj": "proj/"}
@@ -47,8 +47,8 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
 
     sets = cache(Path(inputs["probes"]), encode, params.features.batch, out)
     facts = {
-        "encoder": _digest(folder / "model.safetensors"),
-        "projector": projector and _digest(folder / "projector.safetensors"),
+        "encoder": digest(folder / "model.safetensors"),
+        "projector": projector and digest(folder / "projector.safetensors"),
         "layer": towers.READ,
         "dtype": "float16",
         "sets": sets,
@@ -116,8 +116,3 @@ def load(folder: Path, name: str, place: str) -> np.ndarray:
     if not path.is_file():
         raise Missing(f"{path} is missing: run the stage `features` again")
     return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

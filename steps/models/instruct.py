@@ -32,13 +32,11 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     def loss_of(step: int, rng):
         stage = growing(world, recipe.grow, step, recipe.instruct.steps)
         late = step >= recipe.instruct.steps
-        every = recipe.practise.text_every if late else recipe.text_every
+        every, more = (recipe.practise.text_every, PRACTISED) if late else (recipe.text_every, ())
         if every and step % every == every - 1:
-            kinds = TOLD + PRACTISED if late else TOLD
-            batch = told(stage, recipe, lexicon, rng, size, kinds)
+            batch = told(stage, recipe, lexicon, rng, size, TOLD + more)
         else:
-            kinds = STAGE1 + PRACTISED if late else STAGE1
-            batch = seen(stage, recipe, lexicon, rng, size, patches, kinds)
+            batch = seen(stage, recipe, lexicon, rng, size, patches, STAGE1 + more)
         return loss(model, batch, "token")
 
     losses = fit(

@@ -61,10 +61,8 @@ class Looked:
         # Padding stood in front: it changes places with what is in front of every question.
         pads = mask.shape[1] - mask.sum(1)
         for i, pad in enumerate(pads.tolist()):
-            ids[i] = ids[i].roll(-pad)
-            ids[i, known:] = ids[i, known:].roll(pad)
-            mask[i] = mask[i].roll(-pad)
-            mask[i, known:] = mask[i, known:].roll(pad)
+            for part in (ids[i, : pad + known], mask[i, : pad + known]):
+                part.copy_(part.roll(-pad))
         return {name: part.to(self.model.device) for name, part in whole.items()}
 
     def logits(self, asked: dict[str, Any], rows: np.ndarray, keep: int) -> Any:

@@ -32,6 +32,30 @@ def prompts(processor: Any, image_tokens: int, texts: list[str], begun: list[str
     )
 
 
+def draw(
+    model: Any,
+    processor: Any,
+    texts: list[str],
+    begun: list[str],
+    images: list[Any],
+    draws: int,
+    max_tokens: int,
+    temperature: float,
+    generator: Any,
+) -> tuple[Any, np.ndarray]:
+    """Draw answers to questions: their token ids and mask (`prompts`), and `sample`'s of answers.
+
+    images: PIL images [N], one a question.
+    """
+    asked = prompts(processor, model.config.image_seq_length, texts, begun)
+    seen = processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
+    place = model.device
+    words = sample(
+        model, asked.to(place), seen.to(place), draws, max_tokens, temperature, generator
+    )
+    return asked, words
+
+
 def sample(
     model: Any,
     asked: Any,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from steps.models import load
-from steps.models.sample import prompts, sample
+from steps.models.sample import draw
 from steps.posttrain import questions, rejected
 from steps.posttrain.rewards import right
 from steps.stage import StageError
@@ -87,16 +87,13 @@ class Drawer:
     def _batch(self, some: pd.DataFrame, images: np.ndarray, begun: list[str]) -> list[list[str]]:
         from PIL import Image
 
-        pictures = [Image.fromarray(images[i]) for i in some["image"]]
-        seen = self.processor.image_processor(images=pictures, return_tensors="pt")
-        asked = prompts(
-            self.processor, self.model.config.image_seq_length, list(some["prompt"]), begun
-        )
         told = self.told
-        words = sample(
+        _, words = draw(
             self.model,
-            asked.to(self.model.device),
-            seen["pixel_values"].to(self.model.device),
+            self.processor,
+            list(some["prompt"]),
+            begun,
+            [Image.fromarray(images[i]) for i in some["image"]],
             told.draws,
             told.max_tokens,
             told.temperature,

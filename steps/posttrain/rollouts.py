@@ -5,7 +5,7 @@ TRL's own way without vLLM reads the prompt once for every answer of a group.
 
 from typing import Any
 
-from steps.models.sample import prompts, sample
+from steps.models.sample import draw
 
 
 def rollouts(asked: list[list[dict[str, Any]]], trainer: Any) -> dict[str, Any]:
@@ -21,13 +21,12 @@ def rollouts(asked: list[list[dict[str, Any]]], trainer: Any) -> dict[str, Any]:
     group = args.num_generations
     once = [{part["type"]: part for part in turns[0]["content"]} for turns in asked[::group]]
     texts = [turn["text"]["text"] for turn in once]
-    batch = prompts(processor, model.config.image_seq_length, texts, [""] * len(texts))
-    images = [turn["image"]["image"] for turn in once]
-    pixels = processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
-    drawn = sample(
+    batch, drawn = draw(
         model,
-        batch.to(model.device),
-        pixels.to(model.device),
+        processor,
+        texts,
+        [""] * len(texts),
+        [turn["image"]["image"] for turn in once],
         group,
         args.max_completion_length,
         args.temperature,

@@ -5,10 +5,11 @@ Arms of the study `tuning` are named after the arm that they try a rate for: `dp
 read, so no probe can have a say.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
+
+from steps.manifest import digest
 
 TRIES = ("", "least", "lowest", "low", "high")
 
@@ -54,7 +55,7 @@ def write(params: Any, results: Path, folder: Path) -> str:
     `weights` in tuning.json tells by sha256 which base the rates were tried on.
     """
     rows = table(params, results)
-    weights = {base: digest(results / "base" / base) for base in params.bases}
+    weights = {base: digest(weights_of(results / "base" / base)) for base in params.bases}
     text = (
         "# Learning rates\n\n"
         f"Lenient VQA on the tuning split ({params.items.tune} questions, seed "
@@ -73,7 +74,6 @@ def write(params: Any, results: Path, folder: Path) -> str:
     return text
 
 
-def digest(base: Path) -> str:
-    """The sha256 of the weights in a base's folder that arms start from."""
-    with (base / "instruct" / "model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def weights_of(base: Path) -> Path:
+    """The file of weights, in a base's folder, that arms start from."""
+    return base / "instruct" / "model.safetensors"

@@ -47,15 +47,18 @@ def ran(adopted, tmp_path):
 
 @pytest.fixture
 def snakemake_plans():
-    """`plans(folder)`: what Snakemake would run, and what by its own account (not for inputs)."""
+    """`plans(folder)`: what Snakemake would run, and what by its own account (not for inputs).
 
-    def plans(folder):
-        done = toy.call(folder, "snakemake", "--dry-run")
+    For a target of its own and with other variables, where they are given.
+    """
+
+    def plans(folder, target="all", **variables):
+        done = toy.call(folder, "snakemake", target, "--dry-run", **variables)
         assert done.returncode == 0, done.stdout + done.stderr
         text = done.stdout + done.stderr
         table = text.partition("Job stats:")[2].partition("total")[0]
         planned = {name: int(n) for name, n in re.findall(r"(?m)^(\w+)\s+(\d+)$", table)}
-        planned.pop("all", None)
+        planned.pop(target, None)
         direct = set(re.findall(r"Rules with provenance triggered jobs: (.*)", text)[:1])
         return planned, {name for names in direct for name in re.findall(r"\w+", names)}
 

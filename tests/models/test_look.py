@@ -1,31 +1,15 @@
 """Images read once give what a whole pass over image and question gives."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 
-from steps.models import build, load
+from steps.models import load
 from steps.models.look import Looked
 from steps.models.sample import prompts
 
-WORDS = "what color is it ? in a word . red green blue user assistant :".split()
 TEXTS = ["what color is it ?", "what color ?", "in a word . what color is it ?", "it ?"]
 BEGUN = ["", "red green", "", "blue"]
-
-
-@pytest.fixture(scope="module")
-def model():
-    sizes = SimpleNamespace(
-        tower_width=32, tower_layers=2, tower_heads=2, width=32, layers=2, heads=2, feed_forward=48
-    )
-    return build.vlm(build.config(sizes, 16, 8, WORDS), 1).eval()
-
-
-@pytest.fixture(scope="module")
-def processor():
-    return build.processor(16, 8, WORDS)
 
 
 @pytest.fixture(scope="module")

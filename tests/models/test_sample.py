@@ -1,30 +1,16 @@
 """Draws that share one pass over the prompt are what each would be alone."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from steps.models import build
 from steps.models.sample import prompts, sample
 
-WORDS = "what color is it ? in a word . red green blue user assistant :".split()
-
 
 @pytest.fixture(scope="module")
-def model():
-    sizes = SimpleNamespace(
-        tower_width=32, tower_layers=2, tower_heads=2, width=32, layers=2, heads=2, feed_forward=48
-    )
-    return build.vlm(build.config(sizes, 16, 8, WORDS), 1).eval()
-
-
-@pytest.fixture(scope="module")
-def asked():
+def asked(processor):
     """Three questions of unequal length about three images."""
-    processor = build.processor(16, 8, WORDS)
     texts = ["what color is it ?", "what color ?", "in a word . what color is it ?"]
     rng = np.random.default_rng(0)
     images = [Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)) for _ in texts]

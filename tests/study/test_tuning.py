@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from steps.manifest import digest
 from steps.study import tuning
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +61,7 @@ def test_the_committed_rates_are_those_picked_on_the_committed_base():
 
     params = plan().params
     told = json.loads((ROOT / "docs" / "tuning.json").read_text())
-    assert told["weights"] == {"bundled": tuning.digest(ROOT / "models" / "bundled")}
+    assert told["weights"] == {"bundled": digest(tuning.weights_of(ROOT / "models" / "bundled"))}
     picked = {r["arm"]: r["learning_rate"] for r in told["rows"] if r["picked"]}
     assert {arm: r for arm, r in picked.items() if r} == {
         arm: params.arm_section(arm).learning_rate
