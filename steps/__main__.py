@@ -4,6 +4,7 @@ Both engines call the first form; `--help` says what there is. Nothing heavy is 
 """
 
 import argparse
+import ctypes
 import gc
 import sys
 from pathlib import Path
@@ -27,9 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
     if options.command in STAGES:
-        # Importing torch and transformers makes a million objects, all of which stay: searching
-        # them for garbage, and once more at the end, took a third of a short stage's time.
-        gc.set_threshold(50_000, 20, 20)
+        _memory()
         try:
             return guard(lambda: _stage(options))
         finally:
@@ -37,6 +36,20 @@ def main(arguments: list[str] | None = None) -> int:
     from steps.study import verbs
 
     return guard(lambda: getattr(verbs, options.command)(options))
+
+
+def _memory() -> None:
+    """Keep memory that a stage will want again at once.
+
+    Importing torch and transformers makes a million objects, all of which stay: searching them for
+    garbage, and once more at the end, took a third of a short stage's time. glibc gives each large
+    tensor back to the system and has it zeroed anew: some 5 % of a training step; see mallopt(3).
+    """
+    gc.set_threshold(50_000, 20, 20)
+    trim_threshold, mmap_threshold, size = -1, -3, 256 * 2**20
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(trim_threshold, size)
+        mallopt(mmap_threshold, size)
 
 
 def _stage(options: argparse.Namespace) -> None:
