@@ -41,6 +41,8 @@ STAGES = {
     "segment": "steps.encoder.segment",
     "baselines": "steps.encoder.baselines",
     "vqa": "steps.behaviour.vqa",
+    "sharpen": "steps.behaviour.sharpen",
+    "tokens": "steps.behaviour.tokens",
     "harvest": "steps.diff.harvest",
     "dictionary": "steps.diff.dictionary",
     "compare": "steps.diff.compare",

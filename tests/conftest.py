@@ -1,6 +1,7 @@
 """What every test runs under: no network, one thread, nothing of the user's own settings."""
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -20,6 +21,8 @@ os.environ.update(
 )
 # A test that logs must name its own store; it never reaches the one that the user works with.
 os.environ.pop("MLFLOW_TRACKING_URI", None)
+# A shell's background job ignores Ctrl-C and so do its children, who are to be interrupted here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,7 @@ def changed(place, value):
 
 WRONG = [
     # unknown key, wrong type, out of range, unknown method: key, value and what is allowed
-    ("sft.epoch", 2, r"sft\.epoch = 2 is not a key: allowed are items, epochs, learning_rate"),
+    ("sft.epoch", 2, r"sft\.epoch = 2 is not a key: allowed are parts, items, targets, images, epochs"),
     ("spam", {}, r"spam = \{\} is not a key: allowed are study, seeds, .*report"),
     ("sft.learning_rate", "x", r"sft\.learning_rate = 'x' .* a number > 0 and <= 1"),
     ("vqa.batch", True, r"vqa\.batch = True .* a whole number >= 1"),
@@ -47,7 +47,7 @@ WRONG = [
     ("world.objects", [1], r"world\.objects = \[1\] .* a list of 2, each a whole number >= 1"),
     ("classify.penalties", [1.0, -1.0], r"classify\.penalties\.1 = -1\.0 .* a number > 0"),
     ("arms.sft.method", "ppo", r"arms\.sft\.method = 'ppo' .* one of none, sft, dpo, grpo"),
-    ("arms.hot", {"method": "sft", "lr": 1}, r"arms\.hot\.lr = 1 is not a key: allowed are items"),
+    ("arms.hot", {"method": "sft", "lr": 1}, r"arms\.hot\.lr = 1 is not a key: allowed are parts"),
     ("arms.hot", {"method": "sft", "epochs": -1.0}, r"arms\.hot\.epochs = -1\.0 .* > 0"),
     ("arms.hot", {"method": "none", "epochs": 1.0}, r"arms\.hot\.epochs = 1\.0: method none"),
     ("arms.none", ..., r"arms = continue, sft, dpo, grpo: there must be `none"),

@@ -1,8 +1,9 @@
 """What an arm's training cost, in four currencies: steps, tokens, image encodings, FLOPs.
 
 FLOPs are counted from sizes, not measured: a forward pass costs 2 N for each token that a part
-with N parameters reads, forward and backward together 6 N (Kaplan et al. 2020, 2001.08361,
-table 1; attention's share, which grows with length, is left out). The tower and the projector
+with N parameters reads, the gradients of its weights 2 N, and 2 N more those of what it reads, if
+anything at or before it is trained (Kaplan et al. 2020, 2001.08361, table 1: 6 N in all where all
+is trained; attention's share, which grows with length, is left out). The tower and the projector
 read image tokens, the language model (its tied embedding counted once, as the output layer) reads
 all tokens. An update passes over its image and question for every sample, as TRL runs it; drawing
 the samples does so once for a group.
@@ -81,10 +82,15 @@ def spent(
     """
     n = sizes(model)
     per_image = model.config.image_seq_length
+    moved = {part(name) for name, weights in model.named_parameters() if weights.requires_grad}
 
-    def forward(passes: Passes) -> float:
-        seen = passes.images * per_image
-        return 2.0 * ((n["tower"] + n["projector"]) * seen + n["language"] * passes.tokens)
+    def forward(passes: Passes, trains: bool = False) -> float:
+        flops, read = 0.0, dict.fromkeys(PARTS, passes.images * per_image)
+        read["language"] = passes.tokens
+        for number, name in enumerate(PARTS):
+            back = bool(moved & set(PARTS[: number + 1])) + (name in moved) if trains else 0
+            flops += 2.0 * (1 + back) * n[name] * read[name]
+        return flops
 
     return {
         "budget/steps": steps,
@@ -92,7 +98,7 @@ def spent(
         "budget/reference_tokens": reference.tokens,
         "budget/rollout_tokens": rollouts.tokens,
         "budget/images": (trained + reference + rollouts).images,
-        "budget/flops": 3 * forward(trained) + forward(reference) + forward(rollouts),
+        "budget/flops": forward(trained, trains=True) + forward(reference) + forward(rollouts),
     }
 
 

@@ -7,7 +7,10 @@ is the base.
 from pathlib import Path
 from typing import Any
 
-from steps.posttrain import budget, history, loop, questions, save, settings
+from steps.posttrain import budget, controls, history, loop, questions, save, settings
+
+LOSSES = {"dpo": {"sigmoid": 1.0}, "mpo": {"sigmoid": 0.8, "bco_pair": 0.2, "sft": 1.0}}
+"""TRL's terms of each objective and their weights; MPO's are InternVL's (2411.10442)."""
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
@@ -18,14 +21,15 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     items = questions.kept(inputs["pairs"])
     steps = questions.steps(len(items), told.epochs, train.batch)
     sequence = questions.order(len(items), steps * train.batch, params.run.seed)
-    model, processor = save.begin(inputs["base"])
+    items["rejected"] = controls.rejected(items, told.rejected, params.run.seed)
+    model, processor = save.begin(inputs["base"], told.parts)
     reference, _ = save.begin(inputs["base"])
     with loop.workplace(params.run) as folder:
         args = DPOConfig(
             **settings.shared(train, params.run, folder, steps, told.learning_rate),
             **settings.batches(train.batch, train.micro_batch),
-            loss_type=["sigmoid"],
-            loss_weights=[1.0],
+            loss_type=list(LOSSES[told.loss]),
+            loss_weights=list(LOSSES[told.loss].values()),
             beta=told.beta,
             label_smoothing=0.0,
             f_divergence_type="reverse_kl",

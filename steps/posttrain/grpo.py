@@ -1,7 +1,8 @@
 """Group-relative policy optimisation (Shao et al. 2024, 2402.03300, equation 3), by TRL's trainer.
 
 Answers to each question are sampled from the model itself; one that the lenient parser reads as
-right is rewarded, and a sample's advantage is its reward against its group's mean. Sampling and
+right is rewarded, and a sample's advantage is its reward against its group's mean; how it is spread
+over the sample's tokens is the credit rule's business (`steps.posttrain.credit`). Sampling and
 updates are aligned (every batch of samples is used once), so the ratio to the sampling policy is 1
 and clipping never bites.
 """
@@ -11,24 +12,29 @@ from pathlib import Path
 from typing import Any
 
 from steps.posttrain import budget, history, loop, questions, rewards, rollouts, save, settings
+from steps.posttrain.credit import known
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     """Stage `grpo`: sample, reward, train; write the model and its metrics."""
-    from trl import GRPOTrainer
+    from steps.posttrain.credit.trainer import CreditTrainer
 
     # TRL is pinned, and tests hold what is used of it.
     warnings.filterwarnings("ignore", "You are using 'rollout_func'", UserWarning)
     told = params.grpo
     items = questions.kept(inputs["pairs"])
     sequence = questions.order(len(items), told.steps * told.prompts, params.run.seed)
-    model, processor = save.begin(inputs["base"])
+    model, processor = save.begin(inputs["base"], told.parts)
     with loop.workplace(params.run) as folder:
         args = arguments(params, folder)
-        trainer = GRPOTrainer(
+        trainer = CreditTrainer(
             model=model,
-            reward_funcs=rewards.correctness,
+            reward_funcs=rewards.REWARDS[told.reward](params.run.seed),
             args=args,
+            told=told,
+            depends=known.words(processor, model.config.image_seq_length, items)
+            if told.credit == "oracle"
+            else None,
             train_dataset=questions.dataset(
                 items,
                 inputs["items"] / "train_images.npy",

@@ -17,6 +17,11 @@ CURVES = (
     "kl",
     "completions/mean_length",
     "completions/clipped_ratio",
+    "credit/share",
+    "credit/weight",
+    "credit/density",
+    "credit/precision",
+    "credit/recall",
 )
 """What is kept of what TRL logs, where a method has it."""
 

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 
 from steps.models import load
-from steps.models.sample import draw
+from steps.models.draws import Drawer
 from steps.posttrain import questions, rejected
 from steps.posttrain.rewards import right
 from steps.stage import StageError
-from steps.track import log
 
 CARRIED = ["item", "image", "kind", "form", "style", "prompt", "value", "choices", "response"]
 GREY = 127
@@ -45,6 +44,10 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
         )
     pairs = items.iloc[missed][CARRIED].reset_index(drop=True)
     pairs["right"] = hits[missed].sum(1)
+    pairs["sampled"] = [
+        next((text for text, hit in zip(answers[i], hits[i], strict=True) if hit), "")
+        for i in missed
+    ]
     kinds = rejected.assign(told.mix.model_dump(), len(pairs), seed)
     blind = _continued(drawer, pairs, images, kinds)
     pairs["chosen"] = pairs["response"]
@@ -57,56 +60,6 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     )
     pairs.to_parquet(out / "pairs.parquet")
     return _metrics(pairs, kinds, hits)
-
-
-class Drawer:
-    """Draws answers from a base, in batches of questions whose answers are about as long."""
-
-    def __init__(self, model: Any, processor: Any, told: Any, seed: int) -> None:
-        import torch
-
-        self.model, self.processor, self.told = model, processor, told
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def draw(self, items: pd.DataFrame, images: np.ndarray, begun: list[str]) -> list[list[str]]:
-        """Answers [N][draws] to the questions in `items`, each beginning with `begun`'s words.
-
-        images: uint8 [M, H, W, 3], which the column `image` points into.
-        """
-        found: list[list[str]] = [[] for _ in range(len(items))]
-        by_length = np.argsort([len(r.split()) for r in items["response"]], kind="stable")
-        for number, start in enumerate(range(0, len(items), self.told.batch)):
-            rows = by_length[start : start + self.told.batch]
-            some = items.iloc[rows]
-            first = [begun[i] for i in rows]
-            for i, texts in zip(rows, self._batch(some, images, first), strict=True):
-                found[i] = texts
-            log.metric("pairs/answered", start + len(rows), number)
-        return found
-
-    def _batch(self, some: pd.DataFrame, images: np.ndarray, begun: list[str]) -> list[list[str]]:
-        from PIL import Image
-
-        told = self.told
-        _, words = draw(
-            self.model,
-            self.processor,
-            list(some["prompt"]),
-            begun,
-            [Image.fromarray(images[i]) for i in some["image"]],
-            told.draws,
-            told.max_tokens,
-            told.temperature,
-            self.generator,
-        )
-        flat = self.processor.tokenizer.batch_decode(
-            words.reshape(-1, words.shape[-1]), skip_special_tokens=True
-        )
-        n = told.draws
-        return [
-            [" ".join(f"{first} {text}".split()) for text in flat[i * n : (i + 1) * n]]
-            for i, first in enumerate(begun)
-        ]
 
 
 def _continued(

@@ -1,20 +1,23 @@
 """A trained model as a folder that differs from its base's in nothing but the weights."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from steps.posttrain.budget import PARTS, part
 from steps.track import log
 
 WEIGHTS = (".safetensors", ".safetensors.index.json")
 
 
-def begin(base: Path) -> tuple[Any, Any]:
-    """The instruct-tuned base in `base`, with all parts trainable, and its processor."""
+def begin(base: Path, parts: Sequence[str] = PARTS) -> tuple[Any, Any]:
+    """The instruct-tuned base in `base`, with `parts` trainable, and its processor."""
     from steps.models import load
 
     model = load.vlm(base / "instruct")
-    model.requires_grad_(True)
+    for name, weights in model.named_parameters():
+        weights.requires_grad_(part(name) in parts)
     return model.train(), load.processor(base / "instruct")
 
 

@@ -1,13 +1,14 @@
 """Supervised fine-tuning: the negative log-likelihood of reference responses, by TRL's trainer.
 
 With `items: stage1` it is the arm `continue`: the base's own stage 1 gone on with on fresh items,
-for as many steps on as many items as the arm that learns from the pairs' references.
+for as many steps on as many items as the arm that learns from the pairs' references. With `targets:
+sampled` it is rejection-sampling fine-tuning, for as many steps.
 """
 
 from pathlib import Path
 from typing import Any
 
-from steps.posttrain import budget, history, loop, questions, save, settings
+from steps.posttrain import budget, controls, history, loop, questions, save, settings
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
@@ -18,9 +19,11 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     items = questions.kept(inputs["pairs"])
     if told.items != "train":
         items = questions.table(inputs["items"], told.items, len(items))
-    steps = questions.steps(len(items), told.epochs, train.batch)
+    count = len(items)
+    items = controls.images(controls.targets(items, told.targets), told.images, params.run.seed)
+    steps = questions.steps(count, told.epochs, train.batch)
     sequence = questions.order(len(items), steps * train.batch, params.run.seed)
-    model, processor = save.begin(inputs["base"])
+    model, processor = save.begin(inputs["base"], told.parts)
     with loop.workplace(params.run) as folder:
         args = SFTConfig(
             **settings.shared(train, params.run, folder, steps, told.learning_rate),

@@ -5,7 +5,17 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from steps.schema.data import Items, Pairs, Probes, World
-from steps.schema.measure import Classify, Diff, Extract, Features, Report, Segment, Vqa
+from steps.schema.measure import (
+    Classify,
+    Diff,
+    Extract,
+    Features,
+    Report,
+    Segment,
+    Sharpen,
+    Tokens,
+    Vqa,
+)
 from steps.schema.section import Section, Seeds
 from steps.schema.training import METHODS, Dpo, Grpo, Recipe, Sft, Train
 
@@ -80,6 +90,8 @@ class Params(Section):
     classify: Classify
     segment: Segment
     vqa: Vqa
+    sharpen: Sharpen
+    tokens: Tokens
     diff: Diff
     report: Report
 

@@ -50,6 +50,25 @@ class Vqa(Section):
     margin: bool
 
 
+class Sharpen(Section):
+    """Answers drawn, not read off greedily."""
+
+    items: Count
+    draws: Annotated[int, Field(ge=2)]
+    temperature: Annotated[float, Field(gt=0, le=5)]
+    max_tokens: Count
+    batch: Count
+
+
+class Tokens(Section):
+    """Words of frozen answers, and what ties them to the image."""
+
+    items: Count
+    share: Rate
+    layers: Annotated[list[Whole], Field(min_length=1)]
+    batch: Count
+
+
 class Diff(Section):
     """Dictionaries over the language model's activations."""
 

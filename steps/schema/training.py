@@ -85,25 +85,59 @@ class Train(Section):
         return self
 
 
+Parts = Annotated[list[Literal["tower", "projector", "language"]], Field(min_length=1)]
+"""Parts of a model that an arm trains."""
+
+
 class Sft(Section):
     """Supervised fine-tuning on reference answers."""
 
+    parts: Parts
     items: Literal["train", "stage1"]
+    targets: Literal["reference", "sampled"]
+    images: Literal["own", "shuffled"]
     epochs: Annotated[float, Field(gt=0)]
     learning_rate: Rate
+
+    @model_validator(mode="after")
+    def _sampled(self) -> "Sft":
+        if self.targets == "sampled" and self.items != "train":
+            raise ValueError(
+                f"targets (sampled) needs items: train, not {self.items}: the base answers those"
+            )
+        return self
 
 
 class Dpo(Section):
     """Direct preference optimisation on the pairs."""
 
+    parts: Parts
+    loss: Literal["dpo", "mpo"]
+    rejected: Literal["sampled", "shuffled", "random"]
     epochs: Annotated[float, Field(gt=0)]
     learning_rate: Rate
     beta: Annotated[float, Field(gt=0)]
 
 
+Credit = Literal[
+    "uniform",
+    "anchor",
+    "low_connectivity",
+    "lowest",
+    "inverse",
+    "shuffled",
+    "random",
+    "entropy",
+    "vppo",
+    "oracle",
+]
+"""Ways to spread an answer's credit over its tokens, each a module of `steps.posttrain.credit`."""
+
+
 class Grpo(Section):
     """Group-relative policy optimisation: reinforcement learning on the same prompts."""
 
+    parts: Parts
     steps: Count
     prompts: Count
     generations: Annotated[int, Field(ge=2)]
@@ -113,6 +147,30 @@ class Grpo(Section):
     beta: Annotated[float, Field(ge=0)]
     temperature: Annotated[float, Field(gt=0, le=5)]
     max_tokens: Count
+    reward: Literal["correct", "random"]
+    credit: Credit
+    share: Rate
+    select: Literal["topk", "metis", "kmeans"]
+    weight: Literal["hard", "two_level", "density"]
+    boost: Annotated[float, Field(gt=0)]
+    equal_scale: bool
+    layers: Annotated[list[Whole], Field(min_length=1)]
+    heads: list[Whole]
+    density: Literal["mass", "enrichment"]
+    sinks: Literal["keep", "first", "image"]
+    pivots: Rate
+    divergence: Literal["exact", "sampled"]
+    floor: Share
+
+    @model_validator(mode="after")
+    def _boosts(self) -> "Grpo":
+        most = (1 - self.share) / self.share
+        if self.weight == "two_level" and self.boost > most:
+            raise ValueError(
+                f"boost ({self.boost}) must be at most {most:.2f} with share {self.share}: the "
+                "other tokens' weight would be below 0"
+            )
+        return self
 
 
 METHODS: dict[str, type[Section] | None] = {"none": None, "sft": Sft, "dpo": Dpo, "grpo": Grpo}

@@ -9,7 +9,7 @@ from typing import Any
 
 from steps import manifest
 
-ARM_STAGES = ("model", "vqa", "classify", "segment")
+ARM_STAGES = ("model", "vqa", "sharpen", "tokens", "classify", "segment")
 """Folders with one result for each base, arm and seed."""
 SEED_STAGES = ("pairs", "baselines", "compare")
 """Folders with one result for each base and seed."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from steps.study.instruments import CURVES, PRIMARY
+from steps.study.instruments import PRIMARY
+from steps.study.wording import CURVES
 
 INK, MUTED, LINE = "#1d2329", "#68727d", "#d5d9de"
 ARMS = ("#7d8894", "#b58900", "#2f78c4", "#cf4a63", "#2c9a74", "#8b62c9", "#c66a21", "#4b9fb0")

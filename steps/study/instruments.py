@@ -90,6 +90,37 @@ def groups(names: set[str]) -> list[Group]:
             parts,
         ),
         Group(
+            "Answers drawn by chance",
+            "Draws at temperature sharpen.temperature, in points. A model that is only surer of "
+            "what it could already say draws more right answers, but its base's majority reaches "
+            "as many, and it has no more questions with a right one among its draws.",
+            "points",
+            [
+                Row("sharpen/draw", "right draws"),
+                Row("sharpen/majority", "questions whose commonest draw is right"),
+                Row("sharpen/any", "questions with a right draw"),
+            ],
+        ),
+        Group(
+            "Words tied to the image",
+            "On reference answers: how well a measure tells the words that are known to depend on "
+            "the image from the others, in points (chance: 50). Attention is what AT-RL picks its "
+            "anchors by, a spoilt image what VPPO picks its pivots by; entropy looks at no image. "
+            "Untrained: a model of the same shape with random weights.",
+            "points",
+            [
+                Row("tokens/density/auroc", "attention on the image, AUROC"),
+                Row("tokens/untrained/density/auroc", "the same, untrained", inner=True),
+                Row("tokens/drift/auroc", "change under a spoilt image, AUROC"),
+                Row("tokens/entropy/auroc", "entropy, AUROC"),
+                Row("tokens/density/precision", "attention: picked words that depend on it"),
+                Row("tokens/drift/precision", "spoilt image: picked words that depend on it"),
+                Row("tokens/entropy/precision", "entropy: picked words that depend on it"),
+                Row("tokens/overlap/density_drift", "picked by attention and by a spoilt image"),
+                Row("tokens/two/share", "share of the more tied of two kinds of words"),
+            ],
+        ),
+        Group(
             "Margin",
             "Mean log-odds of the true answer over the closed set of answers, in nats: it moves "
             "before accuracy does, and above 0 the true answer leads all others together.",
@@ -190,53 +221,3 @@ def _tiers(names: set[str], place: str) -> list[Row]:
 def _family(names: set[str], pattern: str) -> list[tuple[str, str]]:
     found = [(name, re.fullmatch(pattern, name)) for name in sorted(names)]
     return [(name, match[1]) for name, match in found if match]
-
-
-COSTS = {
-    "budget/steps": "optimiser steps",
-    "budget/tokens": "tokens trained on",
-    "budget/reference_tokens": "tokens read by the reference",
-    "budget/rollout_tokens": "tokens sampled",
-    "budget/images": "image encodings",
-    "budget/flops": "floating-point operations",
-    "dose/kl": "divergence from the base, nats a token",
-    "dose/tower": "relative change, vision tower",
-    "dose/projector": "relative change, projector",
-    "dose/language": "relative change, language model",
-}
-"""What training cost, and how far it moved the model."""
-
-CURVES = {
-    "loss": "loss",
-    "rewards/accuracies": "chosen over rejected",
-    "rewards/margins": "reward margin",
-    "reward": "reward",
-    "frac_reward_zero_std": "groups without a signal",
-    "kl": "divergence from the base",
-    "mean_token_accuracy": "token accuracy",
-    "entropy": "entropy",
-    "grad_norm": "gradient norm",
-    "completions/mean_length": "answer length",
-}
-"""Training curves, in the order in which an arm's are shown."""
-
-DIFFING = {
-    "compare/alive": ("features alive in all three dictionaries", 1),
-    "compare/settled": ("of these settled: the null leaves their direction", 1),
-    "compare/beyond_null": ("settled ones that turned beyond the null's 1 %, points", 100),
-    "compare/beyond_null_matched": ("the same, among features that fire alike, points", 100),
-    "compare/beyond_paired": ("living ones that turned beyond their own null, points", 100),
-    "compare/cosine/after": ("median cosine, after visual tuning", 1),
-    "compare/cosine/null": ("median cosine, null", 1),
-    "compare/visual/before": ("median visual share before, points", 100),
-    "compare/visual/after": ("median visual share after, points", 100),
-    "compare/fvu/before/all": ("variance unexplained before, points", 100),
-    "compare/fvu/after/all": ("variance unexplained after, points", 100),
-    "compare/fvu/null/all": ("variance unexplained, null, points", 100),
-    "compare/class/emerge": ("features that emerged", 1),
-    "compare/class/vanish": ("features that vanished", 1),
-    "compare/class/reorient": ("features that turned", 1),
-    "compare/class/reuse": ("features put to another use", 1),
-    "compare/class/keep": ("features kept", 1),
-}
-"""Figures of the comparison of dictionaries: words and scale."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from steps.study import markup, matrix, where
 from steps.study.figures import colours
-from steps.study.instruments import DIFFING
 from steps.study.markup import plain, text
 from steps.study.tables import number
+from steps.study.wording import DIFFING
 
 SECTIONS = {
     "ran": "What was run",

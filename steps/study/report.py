@@ -24,6 +24,8 @@ FOLDERS = {
     "model/<base>/<arm>/seed<k>": "the post-trained model, a Hugging Face folder, and curves.json",
     "extract/<base>/<arm>/seed<k>": "its vision tower alone, a Hugging Face folder",
     "vqa/<base>/<arm>/seed<k>": "every answer, in items.parquet",
+    "sharpen/<base>/<arm>/seed<k>": "answers drawn by chance, in items.parquet",
+    "tokens/<base>/<arm>/seed<k>": "what ties each word to the image, in tokens.parquet",
     "classify/<base>/<arm>/seed<k>": "classification probes, item by item",
     "segment/<base>/<arm>/seed<k>": "segmentation probes, item by item, and maps.png",
     "baselines/<base>/seed<k>": "the same probes on a random tower and on pixels",

@@ -6,7 +6,8 @@ from typing import Any
 
 from steps.study import stats
 from steps.study.collect import Found
-from steps.study.instruments import COSTS, PRIMARY, Row, groups
+from steps.study.instruments import PRIMARY, Row, groups
+from steps.study.wording import COSTS
 
 REFERENCES = ("none", "sft")
 """The arms that others are compared with: the untouched base, and supervised fine-tuning."""

@@ -10,7 +10,9 @@ from tests import toy
 pytestmark = pytest.mark.slow
 
 ARMS = {"model": 5, "extract": 5, "features": 5, "classify": 5, "segment": 5, "vqa": 5}
+ARMS |= {"sharpen": 5, "tokens": 5}
 LOOKS = {"extract": 1, "features": 1, "classify": 1, "segment": 1, "vqa": 1, "report": 1}
+LOOKS |= {"sharpen": 1, "tokens": 1}
 CHANGES = {
     # key: the line in params.yaml, its new text, who reads it, what runs in all
     "grpo.beta": (r"^  beta: 0\.0$", "  beta: 0.5", {"grpo"}, {"grpo": 1} | LOOKS),
@@ -138,8 +140,8 @@ def test_one_more_seed_runs_only_its_own(ran, snakemake_plans):
     planned, _ = snakemake_plans(ran)
     assert planned == {
         "items": 1, "probes": 1, "pairs": 1, "none": 1, "sft": 2, "dpo": 1, "grpo": 1,
-        "extract": 5, "features": 5, "classify": 5, "segment": 5, "vqa": 5, "baselines": 1,
-        "report": 1,
+        "extract": 5, "features": 5, "classify": 5, "segment": 5, "vqa": 5, "sharpen": 5,
+        "tokens": 5, "baselines": 1, "report": 1,
     }  # fmt: skip
 
 

@@ -30,10 +30,10 @@ def test_drift_is_said_and_fixed(house):
 
 
 def test_an_input_that_is_not_on_the_command_line_is_refused(house):
-    toy.edit(house / "workflow/rules/behaviour.smk", r" --input model=\{input\.model\}", "")
+    toy.edit(house / "workflow/rules/encoder.smk", r" --input extract=\{input\.extract\}", "")
     done = toy.call(house, "steps", "dvc", "--check")
     assert done.returncode != 0
-    assert "rule vqa: its input" in done.stderr and "not on its command line" in done.stderr
+    assert "rule features: its input" in done.stderr and "not on its command line" in done.stderr
 
 
 def test_both_engines_have_the_same_jobs(house):

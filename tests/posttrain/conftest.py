@@ -91,6 +91,7 @@ def pairs(tmp_path_factory, items):
         r.replace(v, wrong[v]) for r, v in zip(table["response"], table["value"], strict=True)
     ]
     table["reason"] = "wrong"
+    table["sampled"] = [r if i % 4 else "" for i, r in enumerate(table["response"])]
     table.reset_index(drop=True).to_parquet(folder / "pairs.parquet")
     return folder
 
@@ -109,21 +110,38 @@ def params():
 def settings(checkpoints=None, seed=0, arm="arm", train=(), **methods):
     common = {"batch": 4, "micro_batch": 4, "warmup": 0.03, "schedule": "cosine", "clip": 1.0}
     common |= {"weight_decay": 0.0, "log_every": 1, "checkpoint_every": 2} | dict(train)
+    parts = {"parts": ["tower", "projector", "language"], "learning_rate": 1e-2}
+    sft = parts | {"items": "train", "targets": "reference", "images": "own", "epochs": 1.0}
+    dpo = parts | {"loss": "dpo", "rejected": "sampled", "epochs": 1.0, "beta": 0.1}
     sections = {
-        "sft": (Sft, {"items": "train", "epochs": 1.0, "learning_rate": 1e-2}),
-        "dpo": (Dpo, {"epochs": 1.0, "learning_rate": 1e-2, "beta": 0.1}),
+        "sft": (Sft, sft),
+        "dpo": (Dpo, dpo),
         "grpo": (
             Grpo,
-            {
+            parts
+            | {
                 "steps": 5,
                 "prompts": 2,
                 "generations": 8,
-                "learning_rate": 1e-2,
                 "loss": "grpo",
                 "scale": "group",
                 "beta": 0.0,
                 "temperature": 1.0,
                 "max_tokens": 8,
+                "reward": "correct",
+                "credit": "uniform",
+                "share": 0.15,
+                "select": "topk",
+                "weight": "hard",
+                "boost": 1.0,
+                "equal_scale": True,
+                "layers": [1],
+                "heads": [],
+                "density": "enrichment",
+                "sinks": "keep",
+                "pivots": 0.4,
+                "divergence": "exact",
+                "floor": 0.9,
             },
         ),
     }
@@ -149,6 +167,41 @@ def weights():
         return found
 
     return read
+
+
+@pytest.fixture
+def train(inputs, tmp_path):
+    """A function: GRPO by a trainer of some kind on the stage's own arguments.
+
+    Returns the trainer, the logged points and the final weights.
+    """
+    import torch
+
+    from steps.posttrain import grpo, loop, questions, rewards, rollouts, save
+
+    def run(sections, kind, **options):
+        model, processor = save.begin(inputs["base"])
+        items = questions.kept(inputs["pairs"])
+        sequence = questions.order(len(items), sections.grpo.steps * sections.grpo.prompts, 0)
+        trainer = kind(
+            model=model,
+            reward_funcs=rewards.correctness,
+            args=grpo.arguments(sections, tmp_path),
+            train_dataset=questions.dataset(
+                items,
+                inputs["items"] / "train_images.npy",
+                sequence,
+                value=list(items["value"]),
+                choices=[list(c) for c in items["choices"]],
+            ),
+            processing_class=processor,
+            rollout_func=rollouts.rollouts,
+            **options,
+        )
+        points = loop.fit(trainer, sections.run, "grpo.learning_rate")
+        return trainer, points, torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    return run
 
 
 @pytest.fixture(scope="session")

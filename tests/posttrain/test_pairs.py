@@ -47,6 +47,7 @@ def test_items_that_the_base_never_misses_leave(drawn, inputs, params, tmp_path)
     assert metrics["pairs/pass_at_1"] == pytest.approx((6 + 18 * 0.75) / 24)
     assert metrics["pairs/pass_at_4"] == 1.0
     assert (table["right"] == 3).all()
+    assert (table["sampled"] == table["value"]).all()  # a right answer that was drawn
     assert (table["chosen"] == table["response"]).all()
 
     # 18 items in the mixture .5/.45/.05: 9, 8.1 and .9.
@@ -93,7 +94,7 @@ def test_the_stage_is_deterministic_and_its_table_complete(inputs, params, tmp_p
     table = pd.read_parquet(tmp_path / "one" / "pairs.parquet")
     assert set(table) == {
         "item", "image", "prompt", "chosen", "rejected", "reason", "kind", "form", "style",
-        "value", "choices", "response", "right",
+        "value", "choices", "response", "right", "sampled",
     }  # fmt: skip
     assert table["rejected"].str.len().min() > 0
     assert not table["rejected"].str.contains("<").any()

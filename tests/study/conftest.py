@@ -142,7 +142,7 @@ def plant(root, seeds=(0, 1, 2), bases=("bundled",), hostile=False):
         folder.mkdir(parents=True)
         Image.fromarray(pictures[0]).resize((360, 200)).save(folder / "rotation.png")
         finish(folder, compare)
-    stages = "base items pairs model classify segment vqa baselines compare".split()
+    stages = "base items pairs model classify segment vqa sharpen tokens baselines compare".split()
     return {stage: root / stage for stage in stages}
 
 
@@ -168,6 +168,10 @@ def _arm(root, base, arm, seed, gain, noise, rng, ids, gallery, hostile):
     items["strict"], items["lenient"] = right & (rng.random(len(ids)) < 0.9), right
     items.astype({"strict": int, "lenient": int}).to_parquet(folder / "items.parquet", index=False)
     finish(folder, vqa(gain, noise, rng))
+    drawn = {"draw": 0.45 + gain, "majority": 0.6 + gain, "any": 0.85}
+    finish(root / "sharpen" / here, {f"sharpen/{k}": v for k, v in drawn.items()})
+    tied = {"density/auroc": 0.6, "drift/auroc": 0.95, "entropy/auroc": 0.95}
+    finish(root / "tokens" / here, {f"tokens/{k}": v for k, v in tied.items()})
     level = 0.8 + gain / 2
     both = probes("", level, rng) | probes("proj/", level - 0.02, rng)
     finish(root / "classify" / here, {k: v for k, v in both.items() if "classify/" in k})

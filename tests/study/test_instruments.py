@@ -9,7 +9,8 @@ import pytest
 from steps.behaviour import vqa
 from steps.posttrain import budget, dose, history
 from steps.study import collect
-from steps.study.instruments import COSTS, CURVES, PRIMARY, groups
+from steps.study.instruments import PRIMARY, groups
+from steps.study.wording import COSTS, CURVES
 
 CAPTIONS = Path(__file__).parents[2] / "workflow" / "report" / "page.rst"
 

@@ -190,7 +190,8 @@ def test_samples_show_where_arms_differ(whole):
 def test_provenance(whole):
     _, reader, summary = read(whole[1])
     told = summary["provenance"]
-    stages = "base items pairs baselines compare none sft dpo grpo vqa classify segment".split()
+    stages = "base items pairs baselines compare none sft dpo grpo".split()
+    stages += "vqa sharpen tokens classify segment".split()
     assert told["code"] == {stage: [f"c0de-{stage}"] for stage in sorted(stages)}
     assert told["versions"]["torch"] == ["2.13.0"]
     assert told["params_read"] == ["vqa"]

@@ -27,3 +27,59 @@ rule vqa:
         " --base {wildcards.base} --arm {wildcards.arm} --seed {wildcards.seed}"
         " --input model={input.model} --input items={input.questions}"
         " --out {output} > {log} 2>&1"
+
+
+rule sharpen:
+    """Draw answers by chance: what a model could say, and what its majority says."""
+    input:
+        model="<results>/model/{base}/{arm}/seed{seed}",
+        questions="<results>/items/seed{seed}",
+        code=code("sharpen"),
+    output:
+        out=directory("<results>/sharpen/{base}/{arm}/seed{seed}"),
+    log:
+        "<logs>/sharpen/{base}/{arm}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/sharpen/{base}/{arm}/seed{seed}.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+        gpu=1,
+    params:
+        **PLAN.reads("sharpen"),
+    message:
+        "sharpen: {wildcards.base}, arm {wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "python -m steps sharpen --params {PARAMS} --keys {params.reads}"
+        " --base {wildcards.base} --arm {wildcards.arm} --seed {wildcards.seed}"
+        " --input model={input.model} --input items={input.questions}"
+        " --out {output} > {log} 2>&1"
+
+
+rule tokens:
+    """Measure which words of reference answers are tied to the image."""
+    input:
+        model="<results>/model/{base}/{arm}/seed{seed}",
+        questions="<results>/items/seed{seed}",
+        code=code("tokens"),
+    output:
+        out=directory("<results>/tokens/{base}/{arm}/seed{seed}"),
+    log:
+        "<logs>/tokens/{base}/{arm}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/tokens/{base}/{arm}/seed{seed}.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+        gpu=1,
+    params:
+        **PLAN.reads("tokens"),
+    message:
+        "tokens: {wildcards.base}, arm {wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "python -m steps tokens --params {PARAMS} --keys {params.reads}"
+        " --base {wildcards.base} --arm {wildcards.arm} --seed {wildcards.seed}"
+        " --input model={input.model} --input items={input.questions}"
+        " --out {output} > {log} 2>&1"

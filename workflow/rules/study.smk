@@ -37,7 +37,7 @@ rule report:
                 arm=P.arms,
                 seed=P.seeds,
             )
-            for stage in ("model", "classify", "segment", "vqa")
+            for stage in ("model", "classify", "segment", "vqa", "sharpen", "tokens")
         },
         **COMPARED,
         base=expand("<results>/base/{base}", base=P.bases),
@@ -71,7 +71,8 @@ rule report:
         " --input base={RESULTS}/base --input items={RESULTS}/items"
         " --input pairs={RESULTS}/pairs --input model={RESULTS}/model"
         " --input classify={RESULTS}/classify --input segment={RESULTS}/segment"
-        " --input vqa={RESULTS}/vqa --input baselines={RESULTS}/baselines"
+        " --input vqa={RESULTS}/vqa --input sharpen={RESULTS}/sharpen"
+        " --input tokens={RESULTS}/tokens --input baselines={RESULTS}/baselines"
         " --input photos={input.photos}"
         + (" --input compare={RESULTS}/compare" if COMPARED else "")
         + " --out {output} > {log} 2>&1"

@@ -1,0 +1,72 @@
+"""Sharpening: what a model answers when it draws, and what its own majority would answer.
+
+Reinforcement learning can raise greedy accuracy by making the model surer of what it could already
+say (Yue et al. 2025, 2504.13837). So for every arm and for the base: the share of draws at
+temperature 1 that are right, the share of questions with a right one among k (pass@k), and the
+share whose commonest answer is right (majority of k, Wang et al. 2022, 2203.11171). A gain that the
+base's own majority reaches is no new sight.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from steps.data.parse import lenient
+from steps.models import load
+from steps.models.draws import Drawer
+
+
+def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
+    """Draw answers to the first params.sharpen.items judged questions; keep all of them.
+
+    items.parquet has one row a question: raw (its draws, a line each), lenient (share of draws
+    that are right), strict (none is asked for), any (pass@k) and majority. Returns `sharpen/...`
+    as shares.
+    """
+    told, who = params.sharpen, params.run
+    table = pd.read_parquet(inputs["items"] / "vqa.parquet")
+    # Questions about combinations never trained on stand last: the same share of them is kept.
+    table = table.iloc[np.linspace(0, len(table) - 1, min(told.items, len(table))).astype(int)]
+    images = np.load(inputs["items"] / "vqa_images.npy", mmap_mode="r", allow_pickle=False)
+    model = load.vlm(inputs["model"]).to(load.device())
+    drawer = Drawer(model, load.processor(inputs["model"]), told, who.seed or 0)
+    answers = drawer.draw(table, images, [""] * len(table))
+    scored = score(table, answers)
+    for at, name in enumerate(("study", "base", "arm", "seed")):
+        scored.insert(at, name, getattr(who, name))
+    scored.to_parquet(out / "items.parquet", index=False)
+    return {
+        "sharpen/draw": float(scored["lenient"].mean()),
+        "sharpen/any": float(scored["any"].mean()),
+        "sharpen/majority": float(scored["majority"].mean()),
+    }
+
+
+def score(table: pd.DataFrame, answers: list[list[str]]) -> pd.DataFrame:
+    """One row a question, from its draws: lenient, any and majority, and what it was about.
+
+    table: questions with item, kind, form, value and choices. An unreadable draw is wrong and has
+    no vote; of answers with equal votes the one drawn first counts.
+    """
+    rows = []
+    for row, texts in zip(table.itertuples(), answers, strict=True):
+        read = [lenient(text, list(row.choices)) for text in texts]
+        votes = Counter(word for word in read if word is not None).most_common(1)
+        hits = [word == row.value for word in read]
+        rows.append(
+            {
+                "instrument": "sharpen",
+                "item": row.item,
+                "raw": "\n".join(texts),
+                "strict": np.nan,
+                "lenient": float(np.mean(hits)),
+                "any": int(any(hits)),
+                "majority": int(bool(votes) and votes[0][0] == row.value),
+                "kind": row.kind,
+                "form": row.form,
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,192 @@
+"""Which words of an answer are tied to the image, by each selector's lights and in truth.
+
+All models read the same frozen answers, the reference responses to judged questions, so figures
+compare between arms. Three measures of a word: its attention to the image (AT-RL's connectivity,
+2602.11455), how far its distribution moves when the image is spoilt (VPPO's dependency,
+2510.09285), and its entropy. The truth is known: the words that the embedded world records as
+depending on the image. An untrained model of the same shape is the null.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from steps.models import load
+from steps.models.connectivity import watched
+from steps.models.sample import prompts
+from steps.posttrain.credit.select import most
+from steps.posttrain.credit.spoil import blacked
+from steps.posttrain.credit.vppo import exact
+
+MEASURES = ("density", "drift", "entropy")
+
+
+def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
+    """Read params.tokens.items frozen answers; keep every word's measures in tokens.parquet.
+
+    items.parquet has one row a question and measure: auroc, precision and recall of the words
+    picked (params.tokens.share of them) against those that depend on the image. Returns
+    `tokens/...`: means over questions, and over words where said so.
+    """
+    told, who = params.tokens, params.run
+    table = pd.read_parquet(inputs["items"] / "vqa.parquet")
+    table = table[table["depends"].map(lambda marks: 0 < sum(marks) < len(marks))]
+    table = table.iloc[: told.items].reset_index(drop=True)
+    images = np.load(inputs["items"] / "vqa_images.npy", mmap_mode="r", allow_pickle=False)
+    pictures = np.array(images[table["image"].to_numpy()])
+    model = load.vlm(inputs["model"]).to(load.device())
+    processor = load.processor(inputs["model"])
+    generator = torch.Generator().manual_seed(who.seed or 0)
+    words = measured(model, processor, table, pictures, told, generator)
+    scores = judged(words, told.share, MEASURES)
+    torch.manual_seed(who.seed or 0)
+    untrained = type(model)._from_config(model.config).to(load.device()).eval()
+    null = measured(untrained, processor, table, pictures, told)
+    words.to_parquet(out / "tokens.parquet", index=False)
+    for at, name in enumerate(("study", "base", "arm", "seed")):
+        scores.insert(at, name, getattr(who, name))
+    scores.to_parquet(out / "items.parquet", index=False)
+    found = _means(scores)
+    for head, part in (("", words), ("untrained/", null)):
+        found |= {f"tokens/{head}{name}": value for name, value in levels(part).items()}
+    found["tokens/untrained/density/auroc"] = judged(null, told.share, ["density"])["auroc"].mean()
+    found |= {f"tokens/two/{k}": v for k, v in two_kinds(words["density"].to_numpy()).items()}
+    return found | {f"tokens/overlap/{k}": v for k, v in overlaps(words, told.share).items()}
+
+
+def measured(
+    model: Any,
+    processor: Any,
+    table: pd.DataFrame,
+    pictures: np.ndarray,
+    told: Any,
+    generator: torch.Generator | None = None,
+) -> pd.DataFrame:
+    """One row a word of `table`'s responses: item, place, word, depends, and MEASURES.
+
+    density is enrichment: attention on the image over the share of visible tokens that are its.
+    generator: what patches are blacked out by; without it there is no drift.
+    """
+    see = load.reader(processor.image_processor)
+    patch = model.config.vision_config.patch_size
+    rows = []
+    for start in range(0, len(table), told.batch):
+        some = table.iloc[start : start + told.batch]
+        asked = prompts(
+            processor,
+            model.config.image_seq_length,
+            list(some["prompt"]),
+            list(some["response"]),
+        ).to(model.device)
+        lengths = [len(text.split()) for text in some["response"]]
+        answer, ids = max(lengths), asked["input_ids"]
+        seen = see(pictures[start : start + len(some)]).to(model.device)
+        with torch.inference_mode():
+            with watched(model, ids, asked["attention_mask"], answer, told.layers) as watch:
+                kept = model(**asked, pixel_values=seen, logits_to_keep=answer + 1).logits
+            chances = kept[:, :-1].float().log_softmax(-1)
+            found = {
+                "density": watch.connectivity().enrichment,
+                "entropy": -(chances.exp() * chances).sum(-1),
+            }
+            if generator is not None:
+                spoilt = blacked(seen, patch, processor, generator)
+                other = model(**asked, pixel_values=spoilt, logits_to_keep=answer + 1).logits
+                found["drift"] = exact(chances, other[:, :-1].float())
+        for i, (item, length) in enumerate(zip(some.itertuples(), lengths, strict=True)):
+            part = {name: values[i, -length:].cpu().numpy() for name, values in found.items()}
+            texts, place = item.response.split(), range(length)
+            rows.append(
+                pd.DataFrame(
+                    {"item": item.item, "kind": item.kind, "place": place, "word": texts}
+                    | {"depends": np.asarray(item.depends, bool)}
+                    | part
+                )
+            )
+    return pd.concat(rows, ignore_index=True)
+
+
+def judged(words: pd.DataFrame, share: float, measures: Sequence[str]) -> pd.DataFrame:
+    """One row a question and measure: how well it tells the words that depend on the image.
+
+    auroc: a word that depends has the larger value than one that does not. precision, recall: of
+    the ceil(share x length) words with the largest values.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    rows = []
+    for item, part in words.groupby("item", sort=False):
+        truth = part["depends"].to_numpy()
+        for name in measures:
+            picked = _picked(part[name].to_numpy(), share)
+            hits = int((picked & truth).sum())
+            rows.append(
+                {
+                    "instrument": f"tokens_{name}",
+                    "item": item,
+                    "auroc": float(roc_auc_score(truth, part[name])),
+                    "precision": hits / int(picked.sum()),
+                    "recall": hits / int(truth.sum()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def overlaps(words: pd.DataFrame, share: float) -> dict[str, float]:
+    """Mean Jaccard index of the words that two measures pick, over questions."""
+    pairs = [("density", "drift"), ("density", "entropy"), ("drift", "entropy")]
+    found: dict[str, list[float]] = {f"{a}_{b}": [] for a, b in pairs}
+    for _, part in words.groupby("item", sort=False):
+        picked = {name: _picked(part[name].to_numpy(), share) for name in MEASURES}
+        for a, b in pairs:
+            both = (picked[a] & picked[b]).sum() / (picked[a] | picked[b]).sum()
+            found[f"{a}_{b}"].append(float(both))
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def two_kinds(density: np.ndarray) -> dict[str, float]:
+    """Whether words fall into two kinds by log density, and the share of the more tied kind.
+
+    A mixture of two Gaussians against one: `bic` is what two gain (above 10: strong evidence),
+    `apart` Ashman's D (above 2: two peaks), `share` the upper part's weight. Over words.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    x = np.log(np.maximum(density, 1e-9))[:, None]
+    one, two = (GaussianMixture(k, n_init=3, random_state=0).fit(x) for k in (1, 2))
+    means, spread, weights = (
+        np.ravel(getattr(two, name)) for name in ("means_", "covariances_", "weights_")
+    )
+    return {
+        "bic": float(one.bic(x) - two.bic(x)),
+        "apart": float(np.sqrt(2) * np.ptp(means) / np.sqrt(spread.sum())),
+        "share": float(weights[means.argmax()]),
+    }
+
+
+def _picked(values: np.ndarray, share: float) -> np.ndarray:
+    row = torch.tensor(values)[None]
+    return most(row, torch.ones_like(row, dtype=torch.bool), share)[0].numpy()
+
+
+def levels(words: pd.DataFrame) -> dict[str, float]:
+    """Mean density of words that depend on the image and of others; their share of all words."""
+    tied = words["depends"]
+    return {
+        "density/depends": float(words.loc[tied, "density"].mean()),
+        "density/other": float(words.loc[~tied, "density"].mean()),
+        "depends": float(tied.mean()),
+    }
+
+
+def _means(scores: pd.DataFrame) -> dict[str, float]:
+    return {
+        f"tokens/{name}/{column}": float(rows[column].mean())
+        for name in MEASURES
+        for rows in (scores[scores["instrument"] == f"tokens_{name}"],)
+        for column in ("auroc", "precision", "recall")
+    }

@@ -1,0 +1,53 @@
+"""What the page calls costs, training curves and figures of model diffing, in their order."""
+
+COSTS = {
+    "budget/steps": "optimiser steps",
+    "budget/tokens": "tokens trained on",
+    "budget/reference_tokens": "tokens read by the reference",
+    "budget/rollout_tokens": "tokens sampled",
+    "budget/images": "image encodings",
+    "budget/flops": "floating-point operations",
+    "dose/kl": "divergence from the base, nats a token",
+    "dose/tower": "relative change, vision tower",
+    "dose/projector": "relative change, projector",
+    "dose/language": "relative change, language model",
+}
+"""What training cost, and how far it moved the model."""
+
+CURVES = {
+    "loss": "loss",
+    "rewards/accuracies": "chosen over rejected",
+    "rewards/margins": "reward margin",
+    "reward": "reward",
+    "frac_reward_zero_std": "groups without a signal",
+    "kl": "divergence from the base",
+    "mean_token_accuracy": "token accuracy",
+    "entropy": "entropy",
+    "grad_norm": "gradient norm",
+    "completions/mean_length": "answer length",
+    "credit/share": "share of tokens picked",
+    "credit/density": "attention on the image",
+    "credit/precision": "picked tokens that depend on the image",
+}
+"""Training curves, in the order in which an arm's are shown."""
+
+DIFFING = {
+    "compare/alive": ("features alive in all three dictionaries", 1),
+    "compare/settled": ("of these settled: the null leaves their direction", 1),
+    "compare/beyond_null": ("settled ones that turned beyond the null's 1 %, points", 100),
+    "compare/beyond_null_matched": ("the same, among features that fire alike, points", 100),
+    "compare/beyond_paired": ("living ones that turned beyond their own null, points", 100),
+    "compare/cosine/after": ("median cosine, after visual tuning", 1),
+    "compare/cosine/null": ("median cosine, null", 1),
+    "compare/visual/before": ("median visual share before, points", 100),
+    "compare/visual/after": ("median visual share after, points", 100),
+    "compare/fvu/before/all": ("variance unexplained before, points", 100),
+    "compare/fvu/after/all": ("variance unexplained after, points", 100),
+    "compare/fvu/null/all": ("variance unexplained, null, points", 100),
+    "compare/class/emerge": ("features that emerged", 1),
+    "compare/class/vanish": ("features that vanished", 1),
+    "compare/class/reorient": ("features that turned", 1),
+    "compare/class/reuse": ("features put to another use", 1),
+    "compare/class/keep": ("features kept", 1),
+}
+"""Figures of the comparison of dictionaries: words and scale."""
