@@ -32,7 +32,7 @@ def changed(place, value):
 
 WRONG = [
     # unknown key, wrong type, out of range, unknown method: key, value and what is allowed
-    ("sft.epoch", 2, r"sft\.epoch = 2 is not a key: allowed are parts, items, targets, images, epochs"),
+    ("sft.epoch", 2, r"sft\.epoch = 2 is not a key: allowed are parts, items, targets"),
     ("spam", {}, r"spam = \{\} is not a key: allowed are study, seeds, .*report"),
     ("sft.learning_rate", "x", r"sft\.learning_rate = 'x' .* a number > 0 and <= 1"),
     ("vqa.batch", True, r"vqa\.batch = True .* a whole number >= 1"),
