@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from steps.posttrain import budget, history, loop, questions, rewards, rollouts, save, settings
-from steps.posttrain.credit import known
+from steps.posttrain.credit import known, show
+from steps.track import log
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
@@ -29,7 +30,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
         args = arguments(params, folder)
         trainer = CreditTrainer(
             model=model,
-            reward_funcs=rewards.REWARDS[told.reward](params.run.seed),
+            reward_funcs=rewards.named(told.reward, params.run.seed or 0),
             args=args,
             told=told,
             depends=known.words(processor, model.config.image_seq_length, items)
@@ -55,6 +56,8 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     trained = budget.Passes(trainer.state.num_input_tokens_seen, len(sequence) * told.generations)
     sampled = budget.Passes(prompted + said, len(sequence))
     moved = save.finish(model, inputs, out)
+    if told.credit != "uniform":
+        log.figure(show.page(trainer, items, inputs["items"] / "train_images.npy", out))
     settings.write(args, out)
     history.write(points, out)
     return {
@@ -63,7 +66,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
             model,
             told.steps,
             trained=trained,
-            reference=trained if told.beta else budget.NOTHING,
+            reference=sum([trained] * (bool(told.beta) + trainer.spoils), budget.NOTHING),
             rollouts=sampled,
         ),
         **moved,

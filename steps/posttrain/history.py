@@ -17,6 +17,7 @@ CURVES = (
     "kl",
     "completions/mean_length",
     "completions/clipped_ratio",
+    "reward/not_finite",
     "credit/share",
     "credit/weight",
     "credit/density",

@@ -1,10 +1,12 @@
 """The verifiable reward: is the answer, read leniently, the right one? And a coin, to compare."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from steps.data import parse
+from steps.stage import StageError
 
 
 def right(text: str, value: str, choices: list[str]) -> bool:
@@ -46,5 +48,39 @@ class Coin:
         return rng.integers(0, 2, len(completions)).astype(float).tolist()
 
 
-REWARDS = {"correct": lambda seed: correctness, "random": Coin}
-"""Rewards by the name that params.yaml gives them, each made for a seed."""
+class Guarded:
+    """A reward that says what went wrong, and never gives what is not a number.
+
+    Not finite: 0, and its share is logged as `reward/not_finite`. Raised: StageError with the
+    answers' beginning. A wrong number of rewards: StageError.
+    """
+
+    def __init__(self, reward: Callable[..., list[float]]) -> None:
+        self.reward, self.__name__ = reward, reward.__name__
+
+    def __call__(
+        self, completions: list[Any], log_metric: Callable[..., None] | None = None, **columns: Any
+    ) -> list[float]:
+        """TRL's form of a reward."""
+        try:
+            given = np.asarray(self.reward(completions=completions, **columns), float)
+        except Exception as error:
+            first = repr(completions[:1])[:200]
+            raise StageError(
+                f"the reward {self.__name__} failed on {len(completions)} answers ({first} ...): "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if given.shape != (len(completions),):
+            raise StageError(
+                f"the reward {self.__name__} gave {given.size} values for {len(completions)} "
+                "answers: it has to give one for each"
+            )
+        bad = ~np.isfinite(given)
+        if log_metric is not None:
+            log_metric("reward/not_finite", float(bad.mean()))
+        return np.where(bad, 0.0, given).tolist()
+
+
+def named(name: str, seed: int) -> Guarded:
+    """The reward that params.yaml calls `name`, for one seed."""
+    return Guarded(correctness if name == "correct" else Coin(seed))

@@ -117,7 +117,24 @@ def test_the_stage_keeps_what_the_rule_did(params, inputs, tmp_path):
     assert 0 < metrics["train/last/credit/precision"] <= 1.0
     curves = json.loads((tmp_path / "curves.json").read_text())
     assert len(curves["credit/share"]) == 2
+    page = (tmp_path / "credit.html").read_text()
+    assert page.count("<section>") == 12 and "http" not in page
+    assert page.count('title="0.00"') and page.count('class="word"') > 12
+    (tmp_path / "again").mkdir()
+    grpo.run(told, inputs, tmp_path / "again")
+    assert (tmp_path / "again" / "credit.html").read_text() == page
     assert not any("seconds" in name for name in curves)
+
+
+def test_a_pass_over_spoilt_images_is_in_the_budget(params, inputs, tmp_path):
+    found = {}
+    for rule in ("anchor", "vppo"):
+        (tmp_path / rule).mkdir()
+        found[rule] = grpo.run(params(grpo={"steps": 1, "credit": rule}), inputs, tmp_path / rule)
+    anchor, vppo = found["anchor"], found["vppo"]
+    assert anchor["budget/reference_tokens"] == 0
+    assert vppo["budget/reference_tokens"] == vppo["budget/tokens"] == anchor["budget/tokens"]
+    assert vppo["budget/images"] - anchor["budget/images"] == 16
 
 
 def test_a_coin_pays_alike_for_all_answers(params, inputs, tmp_path):

@@ -63,8 +63,14 @@ class CreditTrainer(GRPOTrainer):
         """
         super().__init__(*args, **options)
         self.rule, self.told, self.depends = RULES[told.credit], told, depends
+        self.last: Tensor | None = None  # the weights of the last batch [B, T]
         if "depends" in self.rule.NEEDS and depends is None:
             raise ValueError(f"credit {told.credit!r} has to be told which words depend")
+
+    @property
+    def spoils(self) -> bool:
+        """Whether the rule makes a forward pass of its own, over spoilt images."""
+        return "drift" in self.rule.NEEDS
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         inputs, inner = dict(inputs), self.accelerator.unwrap_model(model)
@@ -79,7 +85,7 @@ class CreditTrainer(GRPOTrainer):
                 watch = stack.enter_context(
                     watched(inner, ids, mask, answer, told.layers, heads, told.sinks)
                 )
-            if "drift" in needs:
+            if self.spoils:
                 hidden = stack.enter_context(spoil.last_states(inner))
 
             def after(module: Any, args: Any, given: dict[str, Any], out: Any) -> None:
@@ -117,6 +123,7 @@ class CreditTrainer(GRPOTrainer):
         batch = Seen(mask, inputs["advantages"].float(), generator, **seen)
         credit = self.rule.weigh(batch, told)
         tokens = scale.equal(credit.tokens, mask) if told.equal_scale else credit.tokens * mask
+        self.last = tokens
         self._note(batch, credit, time.perf_counter() - start)
         return inputs["advantages"][:, None] * credit.answers[:, None] * tokens
 
