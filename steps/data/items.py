@@ -15,7 +15,7 @@ import pandas as pd
 from steps.data import world as scenes_of
 from steps.data.digest import written
 from steps.data.language import View
-from steps.data.paint import render
+from steps.data.paint import classes, render
 from steps.data.questions import FORMS, KINDS, Question, ask
 from steps.data.requests import STAGE1, Request, put, request
 from steps.stage import StageError
@@ -28,7 +28,10 @@ PATIENCE = 60
 
 
 def run(params, inputs, out: Path) -> dict[str, float]:
-    """Write train, stage1, tune and vqa questions: parquet, images and scenes of each."""
+    """Write train, stage1, tune and vqa questions: a table and images of each.
+
+    train_shape.npy says which shape each pixel of a training image belongs to.
+    """
     items, world, seed = params.items, params.world, params.run.seed
     novel = round(items.novel_share * items.vqa)
     sets = {  # name: [(how many, split, novel?, share of style b)]
@@ -42,15 +45,19 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for number, (name, parts) in enumerate(sets.items()):
         rng = np.random.default_rng([seed, number])
-        rows, images = [], []
+        rows, images, maps = [], [], []
         for count, split, wants_novel, style_b in parts:
             if count:
                 part, scenes = draw(world, rng, count, split, wants_novel, style_b)
                 for row in part:
                     row["image"] += sum(map(len, images))
                 rows += part
-                images.append(render(world, scenes)[0])
+                shown, owner = render(world, scenes)
+                images.append(shown)
+                maps.append(classes(owner, scenes.shape))
         table = _write(out, name, seed, rows, np.concatenate(images))
+        if name == "train":
+            np.save(out / f"{name}_shape.npy", np.concatenate(maps))
         metrics[f"{name}/prior"] = prior(table)
     rng = np.random.default_rng([seed, len(sets)])
     rows, scenes = stage1(world, rng, items.stage1, items.stage1_style_b, items.stage1_captions)

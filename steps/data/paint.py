@@ -64,6 +64,12 @@ def render(world, s: Scenes, mirrored: bool = False, bank=None) -> tuple[np.ndar
     return (image[:, :, ::-1], owner[:, :, ::-1]) if mirrored else (image, owner)
 
 
+def classes(owner: np.ndarray, attribute: np.ndarray) -> np.ndarray:
+    """1 + the attribute [N, K] of the object that owns a pixel, 0 for none: uint8 [N, H, W]."""
+    scene = np.arange(len(owner))[:, None, None]
+    return np.where(owner >= 0, attribute[scene, owner.clip(0)] + 1, 0).astype(np.uint8)
+
+
 def _drawn(s: Scenes, rows: np.ndarray, k: int, big: int) -> tuple[np.ndarray, np.ndarray]:
     """Opacity [R, big, big] and colours [R, big, big, 3] of the drawn objects k of some scenes."""
     palette = np.array(list(COLORS.values()), np.float32)[s.color[rows, k]]

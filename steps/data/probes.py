@@ -20,7 +20,7 @@ from steps.data.digest import written
 from steps.data.digits import digits
 from steps.data.items import has_novel
 from steps.data.language import COLOR_NAMES, GROUND_NAMES, NUMBERS
-from steps.data.paint import background, render
+from steps.data.paint import background, classes, render
 from steps.data.photos import bank
 from steps.data.sprites import SHAPES, TEXTURES
 from steps.stage import StageError
@@ -44,13 +44,13 @@ def run(params, inputs, out: Path) -> dict[str, float]:
         "segment": _segment(probes, world, rng, out),
         "digits": _digits(world, rng, out),
     }
-    classes = {"classify": TIERS, "segment": {"shape": list(SHAPES), "texture": list(TEXTURES)}}
+    named = {"classify": TIERS, "segment": {"shape": list(SHAPES), "texture": list(TEXTURES)}}
     used = _album(probes.photos, inputs)
     if used["folder"]:
         photos = bank(used["folder"])
         counts["photos"] = _photo_scenes(photos, world, rng, out)
-        classes["segment"]["photos"] = list(photos.classes)
-    (out / "probes.json").write_text(json.dumps(classes | {"photographs": used}, indent=1))
+        named["segment"]["photos"] = list(photos.classes)
+    (out / "probes.json").write_text(json.dumps(named | {"photographs": used}, indent=1))
     for name in counts:
         log.dataset(name, digest=written(out, name), context="probe")
     return {f"{name}/images": n for name, n in counts.items()} | {"photos/files": used["files"]}
@@ -89,19 +89,13 @@ def _segment(probes, world, rng, out: Path) -> int:
     s = scenes_of.join(parts)
     images, owner = render(world, s)
     for name, attribute in (("shape", s.shape), ("texture", s.texture)):
-        np.save(out / f"segment_{name}.npy", _map(owner, attribute))
+        np.save(out / f"segment_{name}.npy", classes(owner, attribute))
     np.save(out / "segment_images.npy", images)
     split = np.repeat(["train", "test"], [len(p) for p in parts])
     pd.DataFrame({"split": split, "novel": has_novel(s)}).to_parquet(
         out / "segment.parquet", index=False
     )
     return len(s)
-
-
-def _map(owner: np.ndarray, attribute: np.ndarray) -> np.ndarray:
-    """1 + the attribute [N, K] of the object that owns a pixel, 0 for none: uint8 [N, H, W]."""
-    scene = np.arange(len(owner))[:, None, None]
-    return np.where(owner >= 0, attribute[scene, owner.clip(0)] + 1, 0).astype(np.uint8)
 
 
 def _noise(world):
@@ -170,5 +164,5 @@ def _photo_scenes(photos, world, rng, out: Path) -> int:
     table.to_parquet(out / "photos_classify.parquet", index=False)
     table[["split"]].to_parquet(out / "photos_segment.parquet", index=False)
     np.save(out / "photos_images.npy", images)
-    np.save(out / "photos_segment_category.npy", _map(owner, s.shape))
+    np.save(out / "photos_segment_category.npy", classes(owner, s.shape))
     return len(s)

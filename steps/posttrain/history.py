@@ -10,6 +10,7 @@ CURVES = (
     "grad_norm",
     "entropy",
     "mean_token_accuracy",
+    "patch_loss",
     "rewards/accuracies",
     "rewards/margins",
     "reward",

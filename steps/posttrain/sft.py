@@ -8,12 +8,16 @@ sampled` it is rejection-sampling fine-tuning, for as many steps.
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from steps.posttrain import budget, controls, history, loop, questions, save, settings
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     """Stage `sft`: train on prompts and reference responses, write the model and its metrics."""
     from trl import SFTConfig, SFTTrainer
+
+    from steps.posttrain.sighted import SightedTrainer, patches
 
     told, train = params.sft, params.train
     items = questions.kept(inputs["pairs"])
@@ -36,16 +40,20 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
             padding_free=False,
             activation_offloading=False,
         )
-        trainer = SFTTrainer(
+        columns = {"completion": [questions.said(text) for text in items["response"]]}
+        options: dict[str, Any] = {}
+        if told.patch_loss:
+            maps = np.load(inputs["items"] / "train_shape.npy", allow_pickle=False)
+            true = patches(maps, model.config.vision_config.patch_size)
+            columns["patches"] = list(true[items["image"]])
+            options = {"classes": int(maps.max()) + 1, "weight": told.patch_loss}
+        images = inputs["items"] / f"{told.items}_images.npy"
+        trainer = (SightedTrainer if told.patch_loss else SFTTrainer)(
             model=model,
             args=args,
-            train_dataset=questions.dataset(
-                items,
-                inputs["items"] / f"{told.items}_images.npy",
-                sequence,
-                completion=[questions.said(text) for text in items["response"]],
-            ),
+            train_dataset=questions.dataset(items, images, sequence, **columns),
             processing_class=processor,
+            **options,
         )
         points = loop.fit(trainer, params.run, "sft.learning_rate")
     read = budget.lengths(

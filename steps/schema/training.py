@@ -96,14 +96,15 @@ class Sft(Section):
     items: Literal["train", "stage1"]
     targets: Literal["reference", "sampled"]
     images: Literal["own", "shuffled"]
+    patch_loss: Annotated[float, Field(ge=0)]
     epochs: Annotated[float, Field(gt=0)]
     learning_rate: Rate
 
     @model_validator(mode="after")
     def _sampled(self) -> "Sft":
-        if self.targets == "sampled" and self.items != "train":
+        if self.items != "train" and (self.targets == "sampled" or self.patch_loss):
             raise ValueError(
-                f"targets (sampled) needs items: train, not {self.items}: the base answers those"
+                f"items ({self.items}) must be train for targets: sampled and for a patch_loss"
             )
         return self
 

@@ -77,6 +77,10 @@ def items(tmp_path_factory):
         table, images = asked(np.random.default_rng(seed), count)
         table.to_parquet(folder / f"{name}.parquet")
         np.save(folder / f"{name}_images.npy", images)
+        if name == "train":  # the upper half is the image's colour, the lower is nothing
+            maps = np.zeros(images.shape[:3], np.uint8)
+            maps[:, :8] = 1 + table["value"].map(list(COLORS).index).to_numpy()[:, None, None]
+            np.save(folder / "train_shape.npy", maps)
     return folder
 
 
@@ -112,6 +116,7 @@ def settings(checkpoints=None, seed=0, arm="arm", train=(), **methods):
     common |= {"weight_decay": 0.0, "log_every": 1, "checkpoint_every": 2} | dict(train)
     parts = {"parts": ["tower", "projector", "language"], "learning_rate": 1e-2}
     sft = parts | {"items": "train", "targets": "reference", "images": "own", "epochs": 1.0}
+    sft |= {"patch_loss": 0.0}
     dpo = parts | {"loss": "dpo", "rejected": "sampled", "epochs": 1.0, "beta": 0.1}
     sections = {
         "sft": (Sft, sft),

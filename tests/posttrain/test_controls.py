@@ -118,7 +118,7 @@ def test_a_control_trains_as_long_and_ends_elsewhere(
 
 def test_keys_that_do_not_go_together(params):
     values = params()
-    with pytest.raises(ValueError, match="items: train"):
+    with pytest.raises(ValueError, match="must be train"):
         Sft(**values.sft.model_dump() | {"items": "stage1", "targets": "sampled"})
     with pytest.raises(ValueError, match="at most 1.00"):
         Grpo(**values.grpo.model_dump() | {"weight": "two_level", "share": 0.5, "boost": 1.5})
