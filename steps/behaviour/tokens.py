@@ -17,12 +17,14 @@ import torch
 
 from steps.models import load
 from steps.models.connectivity import watched
-from steps.models.sample import prompts
+from steps.models.sample import rendered
 from steps.posttrain.credit.select import most
 from steps.posttrain.credit.spoil import blacked
 from steps.posttrain.credit.vppo import exact
 
 MEASURES = ("density", "drift", "entropy")
+HOW = {"density": "mean", "drift": "sum", "entropy": "sum"}
+"""How the tokens of a word make its measure: attention is a mean, information adds up."""
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
@@ -76,17 +78,12 @@ def measured(
     rows = []
     for start in range(0, len(table), told.batch):
         some = table.iloc[start : start + told.batch]
-        asked = prompts(
-            processor,
-            model.config.image_seq_length,
-            list(some["prompt"]),
-            list(some["response"]),
-        ).to(model.device)
-        lengths = [len(text.split()) for text in some["response"]]
-        answer, ids = max(lengths), asked["input_ids"]
+        asked, owners = _asked(processor, model.config.image_seq_length, some)
+        answer, asked = max(map(len, owners)), asked.to(model.device)
         seen = see(pictures[start : start + len(some)]).to(model.device)
         with torch.inference_mode():
-            with watched(model, ids, asked["attention_mask"], answer, told.layers) as watch:
+            mask = asked["attention_mask"]
+            with watched(model, asked["input_ids"], mask, answer, told.layers) as watch:
                 kept = model(**asked, pixel_values=seen, logits_to_keep=answer + 1).logits
             chances = kept[:, :-1].float().log_softmax(-1)
             found = {
@@ -97,17 +94,40 @@ def measured(
                 spoilt = blacked(seen, patch, processor, generator)
                 other = model(**asked, pixel_values=spoilt, logits_to_keep=answer + 1).logits
                 found["drift"] = exact(chances, other[:, :-1].float())
-        for i, (item, length) in enumerate(zip(some.itertuples(), lengths, strict=True)):
-            part = {name: values[i, -length:].cpu().numpy() for name, values in found.items()}
-            texts, place = item.response.split(), range(length)
-            rows.append(
-                pd.DataFrame(
-                    {"item": item.item, "kind": item.kind, "place": place, "word": texts}
-                    | {"depends": np.asarray(item.depends, bool)}
-                    | part
-                )
-            )
+        for i, (item, owner) in enumerate(zip(some.itertuples(), owners, strict=True)):
+            texts = item.response.split()
+            whole = pd.DataFrame({k: v[i, -len(owner) :].cpu().numpy() for k, v in found.items()})
+            words = whole.groupby(owner).agg({name: HOW[name] for name in found})
+            words.insert(0, "item", item.item)
+            words.insert(1, "kind", item.kind)
+            words.insert(2, "place", range(len(texts)))
+            words.insert(3, "word", texts)
+            words.insert(4, "depends", np.asarray(item.depends, bool))
+            rows.append(words)
     return pd.concat(rows, ignore_index=True)
+
+
+def _asked(processor: Any, image_tokens: int, some: pd.DataFrame) -> tuple[Any, list[np.ndarray]]:
+    """Ids and mask [N, P], padded on the left, and for each answer its tokens' words [tokens].
+
+    A word may be several tokens; a token belongs to the word that its last letter is in.
+    """
+    responses = [" ".join(text.split()) for text in some["response"]]
+    texts = rendered(processor, image_tokens, list(some["prompt"]), responses)
+    asked = processor.tokenizer(
+        texts,
+        padding=True,
+        padding_side="left",
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        return_tensors="pt",
+    )
+    owners = []
+    for text, response, places in zip(texts, responses, asked.pop("offset_mapping"), strict=True):
+        first = len(text) - len(response)
+        ends = [end - first for start, end in places.tolist() if end > max(first, start)]
+        owners.append(np.array([response[: end - 1].count(" ") for end in ends]))
+    return asked, owners
 
 
 def judged(words: pd.DataFrame, share: float, measures: Sequence[str]) -> pd.DataFrame:

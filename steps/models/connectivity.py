@@ -71,8 +71,8 @@ def watched(
     stack = model.get_decoder().layers
     if not layers or not all(0 <= layer < len(stack) for layer in layers):
         raise StageError(
-            f"attention is to be read in layers {list(layers)}: the language model has layers 0 "
-            f"to {len(stack) - 1}"
+            f"layers = {list(layers)}: the language model has layers 0 to {len(stack) - 1}; set "
+            "tokens.layers or grpo.layers"
         )
     decoder = model.get_decoder()
     before = decoder.config._attn_implementation
@@ -106,8 +106,7 @@ class Watch:
         chosen = torch.arange(count) if self.heads is None else torch.tensor(self.heads)
         if len(chosen) == 0 or not 0 <= int(chosen.min()) <= int(chosen.max()) < count:
             raise StageError(
-                f"attention is to be read in heads {chosen.tolist()}: a layer has heads 0 to "
-                f"{count - 1}"
+                f"heads = {chosen.tolist()}: a layer has heads 0 to {count - 1}; set grpo.heads"
             )
         weights = max(1, len(chosen) * len(self.rows) * key.shape[2])
         step = max(1, BUDGET // weights)

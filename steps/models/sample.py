@@ -10,21 +10,26 @@ from typing import Any
 import numpy as np
 
 
-def prompts(processor: Any, image_tokens: int, texts: list[str], begun: list[str]) -> Any:
-    """Token ids and mask [N, P], padded on the left, of questions with their image.
+def rendered(processor: Any, image_tokens: int, texts: list[str], begun: list[str]) -> list[str]:
+    """Questions with their image as the model reads them, up to where their answers go on.
 
     begun: the words that each answer has to begin with, or an empty text.
     """
-    tokenizer = processor.tokenizer
-    rendered = []
+    found, mark = [], processor.image_token
     for text, start in zip(texts, begun, strict=True):
         talk = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
-        asked = tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
-        mark = processor.image_token
+        asked = processor.tokenizer.apply_chat_template(
+            talk, tokenize=False, add_generation_prompt=True
+        )
         gap = " " if start and not asked[-1:].isspace() else ""
-        rendered.append(asked.replace(mark, mark * image_tokens) + gap + start)
-    return tokenizer(
-        rendered,
+        found.append(asked.replace(mark, mark * image_tokens) + gap + start)
+    return found
+
+
+def prompts(processor: Any, image_tokens: int, texts: list[str], begun: list[str]) -> Any:
+    """Token ids and mask [N, P], padded on the left, of what `rendered` gives."""
+    return processor.tokenizer(
+        rendered(processor, image_tokens, texts, begun),
         padding=True,
         padding_side="left",
         add_special_tokens=False,

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from steps.behaviour import tokens
-from steps.models import load
+from steps.models import hub, load
+from steps.models.sample import prompts
+from tests.models.foreign import llava
 
 
 def words(**measures):
@@ -66,7 +68,7 @@ def test_words_are_read_where_they_are_predicted(asked, told):
         part = found[found["item"] == row.item]
         assert part["word"].tolist() == row.response.split()
         assert part["depends"].tolist() == [bool(d) for d in row.depends]
-        asked_one = tokens.prompts(processor, 64, [row.prompt], [row.response])
+        asked_one = prompts(processor, 64, [row.prompt], [row.response])
         with torch.no_grad():
             logits = model(**asked_one, pixel_values=see(picture[None])).logits[0]
         chances = logits[-len(part) - 1 : -1].log_softmax(-1)
@@ -95,3 +97,23 @@ def test_stage_keeps_every_word(asked, told, tmp_path):
     )
     assert metrics["tokens/untrained/density/other"] == pytest.approx(1.0, abs=0.1)
     assert tokens.run(SimpleNamespace(tokens=told, run=who), given, tmp_path) == metrics
+
+
+def test_words_of_several_tokens(asked, tmp_path):
+    """A foreign tokenizer: each token belongs to one word, in order, and none is left out."""
+    _, table, _ = asked
+    hub.take(str(llava(tmp_path / "llava")), None, tmp_path / "taken")
+    processor = load.processor(tmp_path / "taken")
+    some = table.iloc[:8]
+    found, owners = tokens._asked(processor, 16, some)
+    split = False
+    for row, ids, owner in zip(some.itertuples(), found["input_ids"], owners, strict=True):
+        words = row.response.split()
+        assert sorted(set(owner)) == list(range(len(words))) and (np.diff(owner) >= 0).all()
+        pieces = [
+            "".join(processor.tokenizer.decode(ids[-len(owner) :][owner == w]).split())
+            for w in range(len(words))
+        ]
+        assert pieces == words
+        split |= len(owner) > len(words)
+    assert split

@@ -38,6 +38,8 @@ SMALL = {
     "train": {"batch": 8, "micro_batch": 8},
     "sft": {"epochs": 1.0},
     "vqa": {"blind": 8, "max_tokens": 6},
+    "sharpen": {"items": 6, "draws": 2, "max_tokens": 6},
+    "tokens": {"items": 6, "layers": [1]},
     "classify": {"penalties": [1.0], "digits_draws": 2},
     "segment": {"epochs": 1, "rates": [0.1]},
     "report": {"samples": 2},
@@ -210,13 +212,15 @@ def test_a_study_of_it_runs_to_its_report(there, tmp_path):
         model, seen = {"model": f"model/{level}"}, {"probes": probes}
         told = run("vqa", f"vqa/{level}", ["vqa"], model | {"items": items}, *who)
         assert np.isfinite(told["vqa/margin"])
+        for stage in ("sharpen", "tokens"):
+            run(stage, f"{stage}/{level}", [stage], model | {"items": items}, *who)
         run("extract", f"extract/{level}", ["extract"], model, *who)
         cut = {"extract": f"extract/{level}"}
         run("features", f"features/{level}", ["features"], cut | seen, *who)
         seen["features"] = f"features/{level}"
         for probe in ("classify", "segment"):
             run(probe, f"{probe}/{level}", [probe], seen, *who)
-    stages = "base items pairs model classify segment vqa baselines".split()
+    stages = "base items pairs model classify segment vqa sharpen tokens baselines".split()
     keys = ["study", "seeds", "bases", "arms", "report"]
     told = run("report", "report", keys, {stage: stage for stage in stages}, seed=None)
     assert told["report/missing"] == 0
