@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 STAGES = [
     *("base", "items", "probes", "pairs", "none", "sft", "dpo", "grpo"),
-    *("extract", "features", "classify", "segment", "baselines", "vqa"),
+    *("extract", "features", "classify", "segment", "baselines", "vqa", "sharpen", "tokens"),
     *("harvest", "dictionary", "compare", "report"),
 ]
 
