@@ -56,13 +56,7 @@ class Study:
             model=model,
             reward_funcs=rewards.correctness,
             args=grpo.arguments(told, folder),
-            train_dataset=questions.dataset(
-                self.items,
-                self.images,
-                sequence,
-                value=list(self.items["value"]),
-                choices=[list(c) for c in self.items["choices"]],
-            ),
+            train_dataset=grpo.dataset(self.items, self.images, sequence),
             processing_class=processor,
             **options,
         )

@@ -36,13 +36,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
             depends=known.words(processor, model.config.image_seq_length, items)
             if told.credit == "oracle"
             else None,
-            train_dataset=questions.dataset(
-                items,
-                inputs["items"] / "train_images.npy",
-                sequence,
-                value=list(items["value"]),
-                choices=[list(c) for c in items["choices"]],
-            ),
+            train_dataset=dataset(items, inputs["items"] / "train_images.npy", sequence),
             processing_class=processor,
             rollout_func=rollouts.rollouts,
         )
@@ -71,6 +65,12 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
         ),
         **moved,
     }
+
+
+def dataset(items: Any, images: Path, sequence: Any) -> Any:
+    """`questions.dataset` with what the reward reads: each question's value and choices."""
+    choices = [list(c) for c in items["choices"]]
+    return questions.dataset(items, images, sequence, value=list(items["value"]), choices=choices)
 
 
 def arguments(params: Any, folder: Path) -> Any:
