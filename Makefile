@@ -49,7 +49,7 @@ repro: $(READY) ## run the study under DVC
 	params=$$(python -m steps study) && dvc repro "$$(dirname "$$params")/dvc.yaml"
 
 tune: $(READY) ## try learning rates, the same for every arm: docs/tuning.md
-	SIGHTLINE_STUDY=tuning snakemake answers --cores $(CORES)
+	SIGHTLINE_STUDY=tuning snakemake --cores $(CORES)
 	python -m steps tuning tuning
 
 card: $(READY) ## from a finished study: the bundled base's model card, the figures in docs/

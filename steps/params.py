@@ -80,13 +80,15 @@ def check(values: dict[str, Any], where: Path | str = ROOT) -> Params:
         except ValidationError as error:
             assert kind is not None
             raise ParamsError(f"{where}: {sentence(error, kind, f'arms.{arm}.')}") from None
-    for key, seeds in (("seeds", params.seeds), ("diff.seeds", params.diff.seeds)):
+    own = {"diff.seeds": ("compare", params.diff.seeds), "gaze.seeds": ("gaze", params.gaze.seeds)}
+    for key, seeds in (("seeds", params.seeds), *((k, v) for k, (_, v) in own.items())):
         if len(set(seeds)) < len(seeds):
             raise ParamsError(f"{where}: {key} = {seeds} holds a seed twice")
-    if not set(params.diff.seeds) <= set(params.seeds):
-        raise ParamsError(
-            f"{where}: diff.seeds = {params.diff.seeds}: allowed are those in seeds {params.seeds}"
-        )
+    for key, (instrument, seeds) in own.items():
+        if instrument in params.instruments and not set(seeds) <= set(params.seeds):
+            raise ParamsError(
+                f"{where}: {key} = {seeds}: allowed are those in seeds {params.seeds}"
+            )
     if "none" not in params.arms or params.arms["none"].method != "none":
         raise ParamsError(
             f"{where}: arms = {', '.join(params.arms)}: there must be `none: {{method: none}}`, "

@@ -43,6 +43,7 @@ STAGES = {
     "vqa": "steps.behaviour.vqa",
     "sharpen": "steps.behaviour.sharpen",
     "tokens": "steps.behaviour.tokens",
+    "gaze": "steps.behaviour.gaze",
     "harvest": "steps.diff.harvest",
     "dictionary": "steps.diff.dictionary",
     "compare": "steps.diff.compare",

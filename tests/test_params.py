@@ -50,7 +50,10 @@ WRONG = [
     ("arms.hot", {"method": "sft", "lr": 1}, r"arms\.hot\.lr = 1 is not a key: allowed are parts"),
     ("arms.hot", {"method": "sft", "epochs": -1.0}, r"arms\.hot\.epochs = -1\.0 .* > 0"),
     ("arms.hot", {"method": "none", "epochs": 1.0}, r"arms\.hot\.epochs = 1\.0: method none"),
-    ("arms.none", ..., r"arms = continue, sft, dpo, grpo: there must be `none"),
+    ("arms.none", ..., r"arms = continue, sft, dpo, grpo, .*: there must be `none"),
+    ("arms.hot", {"method": "sft", "seeds": "some"}, r"arms\.hot\.seeds = 'some' .* all, first"),
+    ("instruments", ["eyes"], r"instruments\.0 = 'eyes' .* vqa, sharpen"),
+    ("gaze.seeds", [7], r"gaze\.seeds = \[7\]: allowed are those in seeds \[0, 1, 2\]"),
     ("arms.Hot", {"method": "sft"}, r"arms\.Hot: this name may hold only lower-case"),
     ("bases.mine", {"source": "hub"}, r"bases\.mine: source is 'hub' and path None"),
     ("bases.mine", {"source": "disk"}, r"bases\.mine\.source = 'disk' .* bundled, train, hub"),
@@ -144,7 +147,7 @@ def test_values_are_plain_and_without_overrides():
     params = P.check(changed("arms.hot", {"method": "sft", "learning_rate": 1e-3}))
     assert P.values(params, ["sft.learning_rate", "arms.hot", "seeds"]) == {
         "sft.learning_rate": GOOD["sft"]["learning_rate"],
-        "arms.hot": {"method": "sft", "learning_rate": 1e-3},
+        "arms.hot": {"method": "sft", "seeds": "all", "learning_rate": 1e-3},
         "seeds": [0, 1, 2],
     }
 
@@ -154,7 +157,8 @@ def test_an_overlay_changes_what_it_names(monkeypatch):
     values = effective(GOOD, "smoke")
     assert values["study"]["name"] == "smoke" and values["seeds"] == [0]
     assert values["items"]["train"] < GOOD["items"]["train"]
-    assert values["world"] == GOOD["world"] and list(values["arms"]) == list(GOOD["arms"])
+    assert values["world"] == GOOD["world"]
+    assert list(values["arms"]) == ["none", "sft", "dpo", "grpo", "anchor", "sighted"]
     P.check(values)
     with pytest.raises(P.ParamsError, match="there is no .*spam.yaml; studies are .*smoke"):
         effective(GOOD, "spam")

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from steps.behaviour import frozen
 from steps.models import load
 from steps.models.connectivity import watched
-from steps.models.sample import rendered
 from steps.posttrain.credit.select import most
 from steps.posttrain.credit.spoil import blacked
 from steps.posttrain.credit.vppo import exact
@@ -35,11 +35,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     `tokens/...`: means over questions, and over words where said so.
     """
     told, who = params.tokens, params.run
-    table = pd.read_parquet(inputs["items"] / "vqa.parquet")
-    table = table[table["depends"].map(lambda marks: 0 < sum(marks) < len(marks))]
-    table = table.iloc[: told.items].reset_index(drop=True)
-    images = np.load(inputs["items"] / "vqa_images.npy", mmap_mode="r", allow_pickle=False)
-    pictures = np.array(images[table["image"].to_numpy()])
+    table, pictures = frozen.answers(inputs["items"], told.items)
     model = load.vlm(inputs["model"]).to(load.device())
     processor = load.processor(inputs["model"])
     generator = torch.Generator().manual_seed(who.seed or 0)
@@ -78,7 +74,7 @@ def measured(
     rows = []
     for start in range(0, len(table), told.batch):
         some = table.iloc[start : start + told.batch]
-        asked, owners = _asked(processor, model.config.image_seq_length, some)
+        asked, owners, _ = frozen.asked(processor, model.config.image_seq_length, some)
         answer, asked = max(map(len, owners)), asked.to(model.device)
         seen = see(pictures[start : start + len(some)]).to(model.device)
         with torch.inference_mode():
@@ -105,29 +101,6 @@ def measured(
             words.insert(4, "depends", np.asarray(item.depends, bool))
             rows.append(words)
     return pd.concat(rows, ignore_index=True)
-
-
-def _asked(processor: Any, image_tokens: int, some: pd.DataFrame) -> tuple[Any, list[np.ndarray]]:
-    """Ids and mask [N, P], padded on the left, and for each answer its tokens' words [tokens].
-
-    A word may be several tokens; a token belongs to the word that its last letter is in.
-    """
-    responses = [" ".join(text.split()) for text in some["response"]]
-    texts = rendered(processor, image_tokens, list(some["prompt"]), responses)
-    asked = processor.tokenizer(
-        texts,
-        padding=True,
-        padding_side="left",
-        add_special_tokens=False,
-        return_offsets_mapping=True,
-        return_tensors="pt",
-    )
-    owners = []
-    for text, response, places in zip(texts, responses, asked.pop("offset_mapping"), strict=True):
-        first = len(text) - len(response)
-        ends = [end - first for start, end in places.tolist() if end > max(first, start)]
-        owners.append(np.array([response[: end - 1].count(" ") for end in ends]))
-    return asked, owners
 
 
 def judged(words: pd.DataFrame, share: float, measures: Sequence[str]) -> pd.DataFrame:

@@ -4,7 +4,8 @@ Lenient accuracy is primary: it asks whether the answer is right, not how it is 
 accuracy also wants the form that the prompt asked for; what lies between the two is format. The
 same questions with a grey image, or with another question's image, tell what needs no looking.
 The margin is the log-odds of the true answer over its closed set, a continuous measure that moves
-before accuracy does.
+before accuracy does. The ladder goes from questions like those trained on to new combinations and
+on to `steps.data.far`.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from steps.behaviour import coherence
 from steps.behaviour.margin import margins
 from steps.data.parse import lenient, strict
 from steps.models import load
@@ -25,20 +27,23 @@ GREY = 127
 def run(params, inputs, out: Path) -> dict[str, float]:
     """Ask, score, and keep every answer in items.parquet; returns accuracies as shares."""
     vqa, who = params.vqa, params.run
-    table = pd.read_parquet(inputs["items"] / f"{vqa.items}.parquet")
-    images = np.load(inputs["items"] / f"{vqa.items}_images.npy", mmap_mode="r")
+    table, shown = questions(inputs["items"], vqa.items)
     model = load.vlm(inputs["model"]).to(load.device())
     processor = load.processor(inputs["model"])
-    views = {"vqa": images[table["image"].to_numpy()]}
+    views = {"vqa": (table, shown)}
     if vqa.blind:
-        views["vqa_grey"] = np.full_like(views["vqa"][: vqa.blind], GREY)
-        views["vqa_swapped"] = swapped(table, views["vqa"])[: vqa.blind]
+        some = table.iloc[: vqa.blind]
+        views["vqa_grey"] = some, np.full_like(shown[: vqa.blind], GREY)
+        views["vqa_swapped"] = some, swapped(table, shown)[: vqa.blind]
+    if vqa.items == "vqa" and (inputs["items"] / "far.parquet").exists():  # none for items.far: 0
+        views["vqa_far"] = questions(inputs["items"], "far")
     parts = []
-    for instrument, pictures in views.items():
-        rows = table.iloc[: len(pictures)]
+    for instrument, (rows, pictures) in views.items():
         margin = vqa.margin and instrument == "vqa"
         texts, odds = ask(model, processor, rows, pictures, vqa.batch, vqa.max_tokens, margin)
         part = score(rows, texts)
+        if instrument in ("vqa", "vqa_far"):
+            part = part.join(coherence.judged(rows, texts))
         part.insert(0, "instrument", instrument)
         if margin:
             part["margin"] = odds
@@ -49,6 +54,13 @@ def run(params, inputs, out: Path) -> dict[str, float]:
         scored.insert(at, name, getattr(who, name))
     scored.to_parquet(out / "items.parquet", index=False)
     return summary(scored)
+
+
+def questions(items: Path, name: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """A table of questions, and the image of each, uint8 [N, H, W, 3]."""
+    table = pd.read_parquet(items / f"{name}.parquet")
+    images = np.load(items / f"{name}_images.npy", mmap_mode="r")
+    return table, images[table["image"].to_numpy()]
 
 
 def swapped(table: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
@@ -103,9 +115,9 @@ def score(rows: pd.DataFrame, texts: list[str]) -> pd.DataFrame:
 
 
 def summary(scored: pd.DataFrame) -> dict[str, float]:
-    """Flat metrics of a scored table: overall, by kind, by form, blind, and the margin.
+    """Flat metrics of a scored table: overall, by kind, by form, blind, far, and the margin.
 
-    Blind figures leave out facts, which need no image.
+    Blind figures leave out facts, which need no image; those of `coherence` and `ladder` too.
     """
     seen = scored[scored["instrument"] == "vqa"]
     metrics = {
@@ -125,6 +137,28 @@ def summary(scored: pd.DataFrame) -> dict[str, float]:
             metrics[f"vqa/{blind}/lenient"] = rows["lenient"].mean()
         for name, part in rows.groupby("kind"):
             metrics[f"vqa/{blind}/kind/{name}/lenient"] = part["lenient"].mean()
+    metrics |= ladder(scored)
+    metrics |= {f"vqa/coherence/{k}": v for k, v in coherence.figures(seen).items()}
     if "margin" in seen and bool(seen["margin"].notna().all()):
         metrics["vqa/margin"] = seen["margin"].mean()
     return {name: float(value) for name, value in metrics.items()}
+
+
+def ladder(scored: pd.DataFrame) -> dict[str, float]:
+    """Lenient shares on each step away from training, facts left out; no figure without a step.
+
+    1: judged questions without, 2: with a new combination; 3: far ones, also kind by kind (facts
+    too: they tell what the new wording does by itself) and with the coherence of rationales.
+    """
+    seen = scored[scored["instrument"] == "vqa"]
+    far = scored[scored["instrument"] == "vqa_far"]
+    steps = [seen[~seen["novel"]], seen[seen["novel"]], far]
+    found = {
+        f"vqa/ladder/{number}/lenient": rows.loc[rows["kind"] != "fact", "lenient"].mean()
+        for number, rows in enumerate(steps, 1)
+        if len(steps[1]) or len(far)
+    }
+    for name, rows in far.groupby("kind"):
+        found[f"vqa/far/kind/{name}/lenient"] = rows["lenient"].mean()
+    found |= {f"vqa/far/coherence/{k}": v for k, v in coherence.figures(far).items()}
+    return {name: float(value) for name, value in found.items() if value == value}

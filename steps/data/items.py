@@ -5,7 +5,9 @@ model that does not look cannot beat the best single answer by much. Every quest
 its own. Training questions never show a held-out combination; a share of the judged ones does.
 """
 
+import json
 from collections import Counter
+from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 
@@ -14,9 +16,10 @@ import pandas as pd
 
 from steps.data import world as scenes_of
 from steps.data.digest import written
-from steps.data.language import View
-from steps.data.paint import classes, render
-from steps.data.questions import FORMS, KINDS, Question, ask
+from steps.data.far import crowded, reworded
+from steps.data.language import View, contents
+from steps.data.paint import LETTER, boxes, classes, owners, render
+from steps.data.questions import FORMS, KINDS, Question, ask, prompt
 from steps.data.requests import STAGE1, Request, put, request
 from steps.stage import StageError
 from steps.track import log
@@ -28,9 +31,10 @@ PATIENCE = 60
 
 
 def run(params, inputs, out: Path) -> dict[str, float]:
-    """Write train, stage1, tune and vqa questions: a table and images of each.
+    """Write train, stage1, tune, vqa and far questions: a table and images of each.
 
-    train_shape.npy says which shape each pixel of a training image belongs to.
+    train_shape.npy says which shape each pixel of a training image belongs to. Where items.far is
+    0 there are no files of that name.
     """
     items, world, seed = params.items, params.world, params.run.seed
     novel = round(items.novel_share * items.vqa)
@@ -62,7 +66,11 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     rng = np.random.default_rng([seed, len(sets)])
     rows, scenes = stage1(world, rng, items.stage1, items.stage1_style_b, items.stage1_captions)
     _write(out, "stage1", seed, rows, render(world, scenes)[0])
-    return metrics | {f"{name}/items": getattr(items, name) for name in (*sets, "stage1")}
+    if items.far:
+        rng, wide = np.random.default_rng([seed, len(sets) + 1]), crowded(world)
+        rows, scenes = draw(wide, rng, items.far, "test", True, items.style_b, reworded)
+        metrics["far/prior"] = prior(_write(out, "far", seed, rows, render(wide, scenes)[0]))
+    return metrics | {f"{name}/items": getattr(items, name) for name in (*sets, "stage1", "far")}
 
 
 def _write(out: Path, name: str, seed: int, rows: list[dict], images: np.ndarray) -> pd.DataFrame:
@@ -81,18 +89,25 @@ def prior(table: pd.DataFrame) -> float:
 
 
 def draw(
-    world, rng: np.random.Generator, count: int, split: str, novel: bool, style_b: float
+    world,
+    rng: np.random.Generator,
+    count: int,
+    split: str,
+    novel: bool,
+    style_b: float,
+    worded: Callable[[Question, str, str], str] = prompt,
 ) -> tuple[list[dict], scenes_of.Scenes]:
-    """`count` questions about as many scenes of a split.
+    """`count` questions about as many scenes of a split, put into words by `worded`.
 
     Returns rows (dicts of the columns of items' tables) and the Scenes they are about, in the
-    same order; row["image"] counts from 0. With `novel`, every scene holds a combination of
-    shape, colour and texture that training never shows. Raises StageError if the world's scenes
-    do not allow the questions.
+    same order; row["image"] counts from 0, row["boxes"] frames what is to be seen of the objects
+    asked about (`paint.boxes`), row["truth"] is `truth`. With `novel`, every scene holds a
+    combination of shape, colour and texture that training never shows. Raises StageError if the
+    world's scenes do not allow the questions.
     """
     quota = {k: count // len(KINDS) + (i < count % len(KINDS)) for i, k in enumerate(KINDS)}
     done: dict[str, Counter] = {k: Counter() for k in KINDS}
-    rows, kept, tries = [], [], 0
+    rows, kept, about, tries = [], [], [], 0
     while len(rows) < count:
         tries += 1
         if tries > 4 * PATIENCE:
@@ -104,17 +119,32 @@ def draw(
         scenes = scenes_of.sample(world, rng, BATCH, split, novel)
         usable = has_novel(scenes) if novel else np.ones(BATCH, bool)
         for i in np.flatnonzero(usable):
-            question = _next(View(scenes, i), rng, quota, done, tries <= PATIENCE)
+            view = View(scenes, i)
+            question = _next(view, rng, quota, done, tries <= PATIENCE)
             if question is None:
                 continue
             done[question.kind][question.value] += 1
             style = "b" if rng.random() < style_b else "a"
-            asked = put(question, style, FORMS[rng.integers(len(FORMS))])
-            rows.append(_row(asked, len(rows), novel))
+            asked = put(question, style, FORMS[rng.integers(len(FORMS))], worded)
+            rows.append(_row(asked, len(rows), novel) | {"truth": truth(view, question)})
+            about.append((LETTER,) if question.kind == "glyph" else question.objects)
             kept.append(scenes.take(np.array([i])))
             if len(rows) == count:
                 break
-    return rows, scenes_of.join(kept)
+    found = scenes_of.join(kept)
+    for row, owner, objects in zip(rows, owners(world, found), about, strict=True):
+        row["boxes"] = boxes(owner, objects)
+    return rows, found
+
+
+def truth(view: View, question: Question) -> str:
+    """What statements about a question's scene are judged by, as JSON text.
+
+    Keys: things (`language.contents`), about (the noun phrases that the question names), canvas
+    (its side in pixels).
+    """
+    about = list(question.subject) or ["letter"]
+    return json.dumps({"things": contents(view), "about": about, "canvas": view.canvas})
 
 
 def stage1(

@@ -24,6 +24,8 @@ PLURAL = {
 NUMBERS = ("zero", "one", "two", "three", "four", "five")
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
 RELATIONS = ("left", "right", "above", "below")
+GAP = 10
+"""By so many pixels one direction has to lead the other for there to be a relation."""
 FACTS = {
     "color": {
         "ruby": "red",
@@ -112,14 +114,33 @@ class View:
         """Object k in full, without an article: `large red circle`."""
         return f"{self.size[k]} {self.color[k]} {self.shape[k]}"
 
-    def relation(self, a: int, b: int, gap: int = 10) -> str | None:
-        """Where a lies relative to b; None where no direction leads by `gap` pixels."""
+    def relation(self, a: int, b: int) -> str | None:
+        """Where a lies relative to b; None where no direction leads by GAP pixels."""
         dx, dy = self.x[a] - self.x[b], self.y[a] - self.y[b]
-        if abs(abs(dx) - abs(dy)) < gap:
+        if abs(abs(dx) - abs(dy)) < GAP:
             return None
         if abs(dx) > abs(dy):
             return "left" if dx < 0 else "right"
         return "above" if dy < 0 else "below"
+
+
+def relations(a: str, b: str, canvas: int) -> frozenset[str]:
+    """Relations that something in the cell a may have to something in the cell b.
+
+    a, b: cells as `place` names them, on a canvas of so many pixels. All four for one cell; else
+    those that some two points in the cells have by the rule of `View.relation`.
+    """
+    third = canvas / 3
+    (row, column), (other_row, other_column) = a.split(), b.split()
+    dy = ROWS.index(row) - ROWS.index(other_row)
+    dx = COLUMNS.index(column) - COLUMNS.index(other_column)
+
+    def may(ahead: int, across: int) -> bool:
+        # Points lie up to a cell further apart than their cells do, and up to a cell nearer.
+        return (ahead + 1) * third - max(abs(across) - 1, 0) * third > GAP
+
+    ways = {"left": (-dx, dy), "right": (dx, dy), "above": (-dy, dx), "below": (dy, dx)}
+    return frozenset(name for name, way in ways.items() if may(*way))
 
 
 def caption(view: View, style: str = "a") -> str:
@@ -141,6 +162,15 @@ def regions(view: View) -> list[tuple[str, list[float]]]:
     if view.letter:
         found.append((f"letter {view.letter} {view.letter_place}", view.letter_box))
     return [*found, (f"{view.ground} ground", [0, 0, view.canvas, view.canvas])]
+
+
+def contents(view: View) -> list[list[str]]:
+    """Everything in a scene by its words and its place: [`large red circle`, `top left`], ...
+
+    The letter comes last, as `letter k`.
+    """
+    found = [[view.name(k), view.place[k]] for k in range(len(view))]
+    return found + ([[f"letter {view.letter}", view.letter_place]] if view.letter else [])
 
 
 def twin(

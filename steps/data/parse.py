@@ -14,15 +14,33 @@ def lenient(text: str, choices: Iterable[str]) -> str | None:
     such phrase (or nothing after it), the last choice named at all.
     """
     allowed, words = frozenset(choices), text.split()
-    begins = [
-        i + len(lead)
+    phrase = _phrase(words)
+    announced = [w for w in words[phrase[1] :] if w in allowed] if phrase else []
+    named = announced[:1] or [w for w in words if w in allowed][-1:]
+    return named[0] if named else None
+
+
+def rationale(text: str) -> list[str]:
+    """The words before the last phrase that announces an answer.
+
+    Where there is no such phrase, those up to the last full stop.
+    """
+    words = text.split()
+    phrase = _phrase(words)
+    stops = [i for i, word in enumerate(words) if word == "."]
+    return words[: phrase[0] if phrase else max(stops, default=0)]
+
+
+def _phrase(words: list[str]) -> tuple[int, int] | None:
+    """Where the last phrase that announces an answer begins and ends, None without one."""
+    found = [
+        (i + len(lead), i)
         for lead in _LEADS
         for i in range(len(words) - len(lead) + 1)
         if words[i : i + len(lead)] == lead
     ]
-    announced = [w for w in words[max(begins) :] if w in allowed] if begins else []
-    named = announced[:1] or [w for w in words if w in allowed][-1:]
-    return named[0] if named else None
+    end, start = max(found, default=(0, 0))
+    return (start, end) if found else None
 
 
 def strict(text: str, style: str, form: str) -> str | None:

@@ -3,6 +3,7 @@
 The recipe trains the base on it, and the arm `continue` goes on with it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +38,18 @@ class Request:
     depends: list[int]
 
 
-def put(question: Question, style: str, form: str) -> Request:
-    """A question in the words of a style and a form, with its reference response."""
+def put(
+    question: Question,
+    style: str,
+    form: str,
+    worded: Callable[[Question, str, str], str] = prompt,
+) -> Request:
+    """A question in the words of a style and a form, with its reference response.
+
+    worded: what puts the question into words.
+    """
     words, depends = response(question, style, form)
-    return Request(prompt(question, style, form), words, style, form, question, depends)
+    return Request(worded(question, style, form), words, style, form, question, depends)
 
 
 def request(

@@ -10,7 +10,7 @@ Mass alone follows the share of tokens that belong to the image: an untrained mo
 share. Enrichment is mass over it, as odds are over chance.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -57,31 +57,43 @@ def watched(
     layers: Sequence[int],
     heads: Sequence[int] | None = None,
     sinks: Sinks = "keep",
+    spread: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator["Watch"]:
     """While open, a forward pass of `model` on `ids` leaves its connectivity in what is given.
 
     ids, mask: token ids and attention mask [B, L] of prompts, padded on the left, and answers of
     `answer` tokens, padded on the right. layers, heads: which, counted from 0; None takes all
     heads. sinks: `keep` all attention; `first` leaves out the first visible key (BOS); `image`
-    leaves out image tokens that every row looks at; what is left is scaled to sum to 1. Raises
-    StageError for a layer or head that the model does not have.
+    leaves out image tokens that every row looks at; what is left is scaled to sum to 1. spread:
+    turns queries and keys into those of `ids`, where the pass has another layout
+    (`steps.models.grouped`). Raises StageError for a layer or head that the model does not have.
     """
-    image = ids == model.config.image_token_id
-    watch = Watch(image, mask.bool(), answer, heads, sinks)
+    watch = Watch(ids == model.config.image_token_id, mask.bool(), answer, heads, sinks, spread)
+    with reading(model, layers, watch):
+        yield watch
+
+
+@contextmanager
+def reading(model: Any, layers: Sequence[int], reader: Any) -> Iterator[None]:
+    """While open, a forward pass of `model` shows `reader` the attention of `layers`, in order.
+
+    It calls `reader.read(query, key, scale)` with query [B, H, R, D] and key [B, K, L, D] behind
+    their rotation; L - R keys stand in a cache. Raises StageError for a layer that is not there.
+    """
     stack = model.get_decoder().layers
     if not layers or not all(0 <= layer < len(stack) for layer in layers):
         raise StageError(
             f"layers = {list(layers)}: the language model has layers 0 to {len(stack) - 1}; set "
-            "tokens.layers or grpo.layers"
+            "tokens.layers, gaze.layers or grpo.layers"
         )
     decoder = model.get_decoder()
     before = decoder.config._attn_implementation
     decoder.set_attn_implementation(_observed(before))
     places = [stack[layer].self_attn for layer in layers]
     for place in places:
-        place.watch = watch
+        place.watch = reader
     try:
-        yield watch
+        yield
     finally:
         for place in places:
             del place.watch
@@ -92,8 +104,15 @@ class Watch:
     """Reads queries and keys as they pass, and keeps no more than the rows' mass on the image."""
 
     def __init__(
-        self, image: Tensor, mask: Tensor, answer: int, heads: Sequence[int] | None, sinks: Sinks
+        self,
+        image: Tensor,
+        mask: Tensor,
+        answer: int,
+        heads: Sequence[int] | None,
+        sinks: Sinks,
+        spread: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
+        self.spread = spread
         self.mask, self.image, self.heads, self.sinks = mask, image & mask, heads, sinks
         length = image.shape[1]
         self.rows = torch.arange(length - answer - 1, length - 1, device=image.device)
@@ -102,6 +121,8 @@ class Watch:
 
     def read(self, query: Tensor, key: Tensor, scale: float) -> None:
         """Add a layer's attention: query [B, H, L, D], key [B, K, L, D], H a multiple of K."""
+        if self.spread is not None:
+            query, key = self.spread(query.detach()), self.spread(key.detach())
         batch, count = query.shape[:2]
         chosen = torch.arange(count) if self.heads is None else torch.tensor(self.heads)
         if len(chosen) == 0 or not 0 <= int(chosen.min()) <= int(chosen.max()) < count:

@@ -38,7 +38,7 @@ class Drawer:
         from PIL import Image
 
         told = self.told
-        _, words = draw(
+        _, (words, _) = draw(
             self.model,
             self.processor,
             list(some["prompt"]),

@@ -65,15 +65,19 @@ class Looked:
                 part.copy_(part.roll(-pad))
         return {name: part.to(self.model.device) for name, part in whole.items()}
 
-    def logits(self, asked: dict[str, Any], rows: np.ndarray, keep: int) -> Any:
-        """Logits [M, keep, words] at the last tokens of questions `asked` about images `rows`."""
+    def logits(self, asked: dict[str, Any], rows: np.ndarray, keep: int, sight: Any = None) -> Any:
+        """Logits [M, keep, words] at the last tokens of questions `asked` about images `rows`.
+
+        sight: which tokens [T] each of the R behind the image sees, bool [M, 1, R, T]; None for
+        all that stand before it.
+        """
         import torch
 
         known, mask = len(self.before), asked["attention_mask"]
         with torch.inference_mode():
             out = self.model(
                 input_ids=asked["input_ids"][:, known:],
-                attention_mask=mask,
+                attention_mask=mask if sight is None else sight,
                 position_ids=(mask.cumsum(1) - 1)[:, known:],
                 past_key_values=self._kept(rows),
                 logits_to_keep=keep,

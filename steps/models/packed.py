@@ -15,10 +15,11 @@ def mask(segments: Any) -> Any:
 
     t = segments.shape[1]
     row, column = segments[:, :, None], segments[:, None, :]
-    earlier = torch.ones(t, t, dtype=torch.bool).tril()
+    earlier = torch.ones(t, t, dtype=torch.bool, device=segments.device).tril()
     seen = earlier & ((column == 0) | (column == row)) & (column >= 0)
-    seen = seen | torch.eye(t, dtype=torch.bool)
-    return torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)[:, None]
+    seen = seen | torch.eye(t, dtype=torch.bool, device=segments.device)
+    nothing = torch.zeros(seen.shape, device=segments.device)
+    return nothing.masked_fill(~seen, torch.finfo(torch.float32).min)[:, None]
 
 
 def loss(model, batch: Packed, by: str = "response") -> Any:

@@ -5,9 +5,20 @@ words and to no other draw, at the positions that it would have alone. The keys 
 prompt, by far the larger part, are therefore neither computed nor stored once for each draw.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class Drawn(NamedTuple):
+    """Sampled answers: words, token ids [N, draws, T], the padding id after an answer's end.
+
+    logps, float32 [N, draws, T]: log-probability of each word at the temperature, before what may
+    never be drawn was taken out.
+    """
+
+    words: np.ndarray
+    logps: np.ndarray
 
 
 def rendered(processor: Any, image_tokens: int, texts: list[str], begun: list[str]) -> list[str]:
@@ -47,18 +58,18 @@ def draw(
     max_tokens: int,
     temperature: float,
     generator: Any,
-) -> tuple[Any, np.ndarray]:
-    """Draw answers to questions: their token ids and mask (`prompts`), and `sample`'s of answers.
+) -> tuple[Any, Drawn]:
+    """Draw answers to questions: the token ids and mask of these (`prompts`), and the answers.
 
     images: PIL images [N], one a question.
     """
     asked = prompts(processor, model.config.image_seq_length, texts, begun)
     seen = processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
     place = model.device
-    words = sample(
+    drawn = sample(
         model, asked.to(place), seen.to(place), draws, max_tokens, temperature, generator
     )
-    return asked, words
+    return asked, drawn
 
 
 def sample(
@@ -69,8 +80,8 @@ def sample(
     max_tokens: int,
     temperature: float,
     generator: Any,
-) -> np.ndarray:
-    """Token ids [N, draws, T], T <= max_tokens, of answers; the padding id after their end.
+) -> Drawn:
+    """Answers of at most max_tokens tokens.
 
     asked: from `prompts`. pixels: float32 [N, 3, H, W]. Both where the model is. generator: the
     torch generator drawn from, on the CPU.
@@ -88,16 +99,19 @@ def sample(
     apart = torch.full((draws, draws), lowest, device=place).fill_diagonal_(0.0)
     seen, apart = seen.expand(n, 1, draws, width), apart.expand(n, 1, draws, draws)
     words = torch.full((n, draws, max_tokens), rules.pad_token_id, device=place)
+    logps = torch.zeros(words.shape, device=place)
     done = torch.zeros(n, draws, dtype=torch.bool, device=place)
     with torch.inference_mode():
         out = model(**asked, pixel_values=pixels, use_cache=True, logits_to_keep=1)
         scores = out.logits.expand(n, draws, -1)
         for t in range(max_tokens):
             scores = scores / temperature
+            likely = scores.log_softmax(-1).float()
             scores[..., list(never)] = -torch.inf
             chances = scores.softmax(-1).flatten(0, 1).cpu()  # where the generator is
             drawn = torch.multinomial(chances, 1, generator=generator).view(n, draws).to(place)
             words[..., t] = torch.where(done, rules.pad_token_id, drawn)
+            logps[..., t] = likely.gather(-1, drawn[..., None])[..., 0]
             done |= torch.isin(drawn, stop)
             if done.all() or t + 1 == max_tokens:
                 break
@@ -110,4 +124,4 @@ def sample(
                 use_cache=True,
             )
             scores = out.logits
-    return words[..., : t + 1].cpu().numpy()
+    return Drawn(words[..., : t + 1].cpu().numpy(), logps[..., : t + 1].cpu().numpy())

@@ -5,8 +5,8 @@ with N parameters reads, the gradients of its weights 2 N, and 2 N more those of
 anything at or before it is trained (Kaplan et al. 2020, 2001.08361, table 1: 6 N in all where all
 is trained; attention's share, which grows with length, is left out). The tower and the projector
 read image tokens, the language model (its tied embedding counted once, as the output layer) reads
-all tokens. An update passes over its image and question for every sample, as TRL runs it; drawing
-the samples does so once for a group.
+all tokens. What the answers of a group, or of a pair, begin with is read once, as it is run (see
+`steps.models.grouped`): their image, their question and the words that they share.
 """
 
 from dataclasses import dataclass
@@ -54,17 +54,38 @@ def lengths(processor: Any, image_tokens: int, prompts: list[str], texts: list[s
 
     An empty text stands for a prompt that waits for its answer. image_tokens: those of one image.
     """
-    tokenizer = processor.tokenizer
+    found = _encoded(processor, prompts, texts)
+    return np.array([len(row) for row in found]) + image_tokens - 1
+
+
+def paired(
+    processor: Any, image_tokens: int, prompts: list[str], one: list[str], other: list[str]
+) -> np.ndarray:
+    """Tokens [N] of each prompt with its image and two responses, what these share read once.
+
+    The last shared token is read for both, since they go on from it in different ways.
+    """
+    counts = []
+    for a, b in zip(*(_encoded(processor, prompts, texts) for texts in (one, other)), strict=True):
+        differ = (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)
+        shared = next(differ, min(len(a), len(b)))
+        counts.append(len(a) + len(b) - (shared - 1) + image_tokens - 1)
+    return np.array(counts)
+
+
+def _encoded(processor: Any, prompts: list[str], texts: list[str]) -> list[list[int]]:
+    """Token ids of prompts and responses, an image as one token."""
     rendered = []
     for prompt, text in zip(prompts, texts, strict=True):
         talk = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
         if text:
             talk.append({"role": "assistant", "content": [{"type": "text", "text": text}]})
         rendered.append(
-            tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=not text)
+            processor.tokenizer.apply_chat_template(
+                talk, tokenize=False, add_generation_prompt=not text
+            )
         )
-    ids = tokenizer(rendered, add_special_tokens=False)["input_ids"]
-    return np.array([len(row) for row in ids]) + image_tokens - 1
+    return processor.tokenizer(rendered, add_special_tokens=False)["input_ids"]
 
 
 def spent(

@@ -9,6 +9,7 @@ from steps.posttrain import budget, questions
 
 ITEMS = 64
 """Frozen responses that the divergence is measured on: the first of the tuning split."""
+BATCH = 16
 
 
 def dose(model: Any, base: Any, processor: Any, items: Path) -> dict[str, float]:
@@ -16,10 +17,7 @@ def dose(model: Any, base: Any, processor: Any, items: Path) -> dict[str, float]
 
     model, base: LLaVAs in eval mode. items: the folder of the seed's questions.
     """
-    frozen = questions.table(items, "tune").iloc[:ITEMS]
-    images = np.load(items / "tune_images.npy", mmap_mode="r", allow_pickle=False)
-    pictures = np.array(images[frozen["image"].to_numpy()])
-    return {"dose/kl": divergence(model, base, processor, frozen, pictures), **moved(model, base)}
+    return {"dose/kl": Frozen(base, processor, items).divergence(model), **moved(model, base)}
 
 
 def nothing() -> dict[str, float]:
@@ -39,35 +37,52 @@ def moved(model: Any, base: Any) -> dict[str, float]:
     return {f"dose/{part}": (change[part] / whole[part]) ** 0.5 for part in budget.PARTS}
 
 
-def divergence(model: Any, base: Any, processor: Any, frozen: Any, pictures: np.ndarray) -> float:
-    """KL(model || base) in nats, mean over the tokens of reference responses and their ends.
+class Frozen:
+    """The base's word for reference responses to the first ITEMS tuning questions.
 
-    frozen: a table with `prompt` and `response`; pictures: their images uint8 [N, H, W, 3].
+    What it holds are the distributions [tokens, V] at each of their tokens and at their ends, so
+    that the base itself is needed no longer.
     """
-    import torch
-    from PIL import Image
-    from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
-    collate = DataCollatorForVisionLanguageModeling(processor, completion_only_loss=True)
-    total, count = 0.0, 0
-    for start in range(0, len(frozen), 16):
-        rows = frozen.iloc[start : start + 16]
-        batch = collate(
-            [
-                {
-                    "prompt": questions.asked(row.prompt),
-                    "completion": questions.said(row.response),
-                    "image": Image.fromarray(picture),
-                }
-                for row, picture in zip(
-                    rows.itertuples(), pictures[start : start + 16], strict=True
-                )
-            ]
-        )
-        batch = {name: value.to(model.device) for name, value in batch.items()}
-        told = batch.pop("labels")[:, 1:] != -100  # a token is foretold at the one before it
-        with torch.no_grad():
-            new, old = (m(**batch).logits[:, :-1][told].log_softmax(-1) for m in (model, base))
-        total += (new.exp() * (new - old)).sum().item()
-        count += int(told.sum())
-    return max(0.0, total / count)
+    def __init__(self, base: Any, processor: Any, items: Path) -> None:
+        from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
+
+        collate = DataCollatorForVisionLanguageModeling(processor, completion_only_loss=True)
+        rows = _examples(items)
+        self.batches = [collate(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]
+        self.base = [_foretold(base, batch) for batch in self.batches]
+
+    def divergence(self, model: Any) -> float:
+        """KL(model || base) in nats, mean over the tokens of the responses and their ends."""
+        total, count = 0.0, 0
+        for batch, old in zip(self.batches, self.base, strict=True):
+            new = _foretold(model, batch)
+            total += (new.exp() * (new - old.to(new.device))).sum().item()
+            count += len(new)
+        return max(0.0, total / count)
+
+
+def _examples(items: Path) -> list[dict[str, Any]]:
+    """The frozen questions as TRL's collator takes them."""
+    from PIL import Image
+
+    frozen = questions.table(items, "tune").iloc[:ITEMS]
+    images = np.load(items / "tune_images.npy", mmap_mode="r", allow_pickle=False)
+    return [
+        {
+            "prompt": questions.asked(row.prompt),
+            "completion": questions.said(row.response),
+            "image": Image.fromarray(np.array(images[row.image])),
+        }
+        for row in frozen.itertuples()
+    ]
+
+
+def _foretold(model: Any, batch: dict[str, Any]) -> Any:
+    """Log-probabilities [tokens, V] at the responses' tokens, each as foretold before it."""
+    import torch
+
+    batch = {name: value.to(model.device) for name, value in batch.items()}
+    told = batch.pop("labels")[:, 1:] != -100
+    with torch.no_grad():
+        return model(**batch).logits[:, :-1][told].log_softmax(-1)

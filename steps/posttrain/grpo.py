@@ -4,15 +4,19 @@ Answers to each question are sampled from the model itself; one that the lenient
 right is rewarded, and a sample's advantage is its reward against its group's mean; how it is spread
 over the sample's tokens is the credit rule's business (`steps.posttrain.credit`). Sampling and
 updates are aligned (every batch of samples is used once), so the ratio to the sampling policy is 1
-and clipping never bites.
+and clipping never bites: how far it is from 1 is logged.
 """
 
 import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from steps.models.grouped import grouped
 from steps.posttrain import budget, history, loop, questions, rewards, rollouts, save, settings
 from steps.posttrain.credit import known, show
+from steps.posttrain.dose import Frozen
 from steps.track import log
 
 
@@ -26,7 +30,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     items = questions.kept(inputs["pairs"])
     sequence = questions.order(len(items), told.steps * told.prompts, params.run.seed)
     model, processor = save.begin(inputs["base"], told.parts)
-    with loop.workplace(params.run) as folder:
+    with loop.workplace(params.run) as folder, grouped(model) as reads:
         args = arguments(params, folder)
         trainer = CreditTrainer(
             model=model,
@@ -36,6 +40,8 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
             depends=known.words(processor, model.config.image_seq_length, items)
             if told.credit == "oracle"
             else None,
+            frozen=Frozen(model, processor, inputs["items"]) if told.measure_every else None,
+            reads=reads,
             train_dataset=dataset(items, inputs["items"] / "train_images.npy", sequence),
             processing_class=processor,
             rollout_func=rollouts.rollouts,
@@ -44,26 +50,38 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     asked = budget.lengths(
         processor, model.config.image_seq_length, list(items["prompt"]), [""] * len(items)
     )
-    prompted = int(asked[sequence].sum())
-    said = trainer.state.num_input_tokens_seen - prompted * told.generations
-    assert said > 0
-    trained = budget.Passes(trainer.state.num_input_tokens_seen, len(sequence) * told.generations)
-    sampled = budget.Passes(prompted + said, len(sequence))
+    spent = _passes(trainer, points, asked[sequence])
     moved = save.finish(model, inputs, out)
-    if told.credit != "uniform":
-        log.figure(show.page(trainer, items, inputs["items"] / "train_images.npy", out))
+    log.figure(show.page(trainer, items, inputs["items"] / "train_images.npy", out))
     settings.write(args, out)
     history.write(points, out)
+    return {**history.ends(points), **budget.spent(model, told.steps, **spent), **moved}
+
+
+def _passes(trainer: Any, points: list[dict[str, float]], asked: np.ndarray) -> dict[str, Any]:
+    """What went through the model, by `budget.spent`'s names.
+
+    asked: tokens of each question that was to be answered, with its image. A group shares one pass
+    over its question when it is drawn; groups that gave way to others were drawn, not trained on.
+    """
+    told = trainer.told
+    extra = {"groups": 0, "prompted": 0}
+    if told.refill:
+        extra = {name: round(history.total(points, f"refill/{name}")) for name in extra}
+    prompted = int(asked.sum()) + extra["prompted"]
+    said = trainer.state.num_input_tokens_seen - prompted * told.generations
+    assert said > 0
+    passes = trainer.args.gradient_accumulation_steps
+    tokens, images = (round(history.total(points, n, passes)) for n in ("tokens", "images"))
+    trained = budget.Passes(tokens, images)
+    again = trained if trainer.spoils else budget.NOTHING
+    if told.beta:  # the base is asked apart, answer by answer
+        lengths = asked.sum() * told.generations + said
+        again += budget.Passes(int(lengths), len(asked) * told.generations)
     return {
-        **history.ends(points),
-        **budget.spent(
-            model,
-            told.steps,
-            trained=trained,
-            reference=sum([trained] * (bool(told.beta) + trainer.spoils), budget.NOTHING),
-            rollouts=sampled,
-        ),
-        **moved,
+        "trained": trained,
+        "reference": again,
+        "rollouts": budget.Passes(prompted + said, len(asked) + extra["groups"]),
     }
 
 
@@ -78,7 +96,7 @@ def arguments(params: Any, folder: Path) -> Any:
     from trl import GRPOConfig
 
     told, train = params.grpo, params.train
-    rows = settings.batches(told.prompts * told.generations, train.micro_batch)
+    rows = settings.batches(told.prompts * told.generations, told.micro_batch)
     return GRPOConfig(
         **settings.shared(train, params.run, folder, told.steps, told.learning_rate),
         **rows,

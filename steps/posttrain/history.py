@@ -16,8 +16,16 @@ CURVES = (
     "reward",
     "frac_reward_zero_std",
     "kl",
+    "kl_base",
     "completions/mean_length",
     "completions/clipped_ratio",
+    "clip_ratio/region_mean",
+    "ratio_off",
+    "gradient/anchors",
+    "gradient/others",
+    "gradient/share",
+    "refill/groups",
+    "refill/flat",
     "reward/not_finite",
     "credit/share",
     "credit/weight",
@@ -36,6 +44,18 @@ def ends(points: list[dict[str, float]]) -> dict[str, float]:
         for name in CURVES
         if point.get(name) is not None
     }
+
+
+def total(points: list[dict[str, float]], name: str, times: int = 1) -> float:
+    """The sum over a training of what was logged `times` times a step as `name`.
+
+    Each point has the mean over the steps since the one before it.
+    """
+    ends = [0, *(point["step"] for point in points)]
+    return sum(
+        point[name] * times * (end - start)
+        for point, start, end in zip(points, ends, ends[1:], strict=False)
+    )
 
 
 def write(points: list[dict[str, float]], out: Path) -> None:

@@ -37,13 +37,13 @@ def workplace(run: Run) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def fit(trainer: Any, run: Run, key: str) -> list[dict[str, float]]:
+def fit(trainer: Any, run: Run, key: str, name: str = "train") -> list[dict[str, float]]:
     """Train, from the newest complete checkpoint where there is one; returns the logged points.
 
     A resumed run gives the weights and points of an undisturbed one bit for bit: the checkpoint
     holds the state of every random generator and the points so far, and items come in a fixed
-    order. key: the params key to name where the training diverges. Raises StageError at a loss or
-    gradient that is not finite.
+    order. key: the params key to name where the training diverges. name: what its curves are
+    called in the event log. Raises StageError at a loss or gradient that is not finite.
     """
     _still(trainer.model)
     # TRL asks by a name that transformers is about to change; it is no concern of a user's.
@@ -54,7 +54,7 @@ def fit(trainer: Any, run: Run, key: str) -> list[dict[str, float]]:
         # It says that keys are missing; see `on_train_begin`.
         logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Watch(run.checkpoints, key, last))
+    trainer.add_callback(Watch(run.checkpoints, key, last, name))
     trainer.train(resume_from_checkpoint=str(last) if last is not None else None)
     return [point for point in trainer.state.log_history if "loss" in point]
 
@@ -72,8 +72,14 @@ def _step(path: Path) -> int:
 class Watch(TrainerCallback):
     """Stops at what is not finite, puts checkpoints in place and tells the event log."""
 
-    def __init__(self, checkpoints: Path | None, key: str, resumed: Path | None = None) -> None:
-        self.checkpoints, self.key, self.resumed = checkpoints, key, resumed
+    def __init__(
+        self,
+        checkpoints: Path | None,
+        key: str,
+        resumed: Path | None = None,
+        name: str = "train",
+    ) -> None:
+        self.checkpoints, self.key, self.resumed, self.name = checkpoints, key, resumed, name
 
     def on_train_begin(self, args, state, control, model=None, **_) -> None:
         """Read the weights of the checkpoint that is gone on from.
@@ -105,7 +111,8 @@ class Watch(TrainerCallback):
             return  # the summary that ends a training holds times, which belong to the record
         self._finite("loss", logs["loss"], state)
         values = {k: v for k, v in logs.items() if isinstance(v, (int, float)) and k != "epoch"}
-        log.metrics({f"train/{k}": v for k, v in values.items() if v == v}, state.global_step)
+        named = {f"{self.name}/{k}": v for k, v in values.items() if v == v}
+        log.metrics(named, state.global_step)
         if args.disable_tqdm:
             told = [f"{k} {values[k]:.4g}" for k in ("loss", "reward", "grad_norm") if k in values]
             print(f"step {state.global_step}/{state.max_steps}", *told, file=sys.stderr)

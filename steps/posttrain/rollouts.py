@@ -3,6 +3,7 @@
 TRL's own way without vLLM reads the prompt once for every answer of a group.
 """
 
+import time
 from typing import Any
 
 from steps.models.sample import draw
@@ -12,16 +13,17 @@ def rollouts(asked: list[list[dict[str, Any]]], trainer: Any) -> dict[str, Any]:
     """TRL's `rollout_func`: token ids of prompts and of one sampled answer to each.
 
     asked: conversations of one user's turn, an image and a text, each repeated for its group.
-    Drawn from torch's own generator, whose state checkpoints keep. No log-probabilities are given:
-    sampling and updates are aligned, so that TRL takes the policy's own.
+    Drawn from torch's own generator, whose state checkpoints keep. The log-probabilities are there
+    to be compared with the update's: sampling and updates are aligned, and TRL takes the latter.
     """
     import torch
 
+    began = time.perf_counter()
     args, model, processor = trainer.args, trainer.model, trainer.processing_class
     group = args.num_generations
     once = [{part["type"]: part for part in turns[0]["content"]} for turns in asked[::group]]
     texts = [turn["text"]["text"] for turn in once]
-    batch, drawn = draw(
+    batch, (drawn, logps) = draw(
         model,
         processor,
         texts,
@@ -36,10 +38,12 @@ def rollouts(asked: list[list[dict[str, Any]]], trainer: Any) -> dict[str, Any]:
     read = [ids[mask].tolist() for ids, mask in rows]
     ends = set(trainer.eos_token_ids)
     said = [_whole(words, ends) for words in drawn.reshape(-1, drawn.shape[-1]).tolist()]
+    likely = zip(said, logps.reshape(-1, logps.shape[-1]).tolist(), strict=True)
+    trainer._metrics["train"]["seconds/sampling"].append(time.perf_counter() - began)
     return {
         "prompt_ids": [ids for ids in read for _ in range(group)],
         "completion_ids": said,
-        "logprobs": None,
+        "logprobs": [row[: len(words)] for words, row in likely],
     }
 
 

@@ -9,28 +9,59 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from steps.posttrain import budget, controls, history, loop, questions, save, settings
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     """Stage `sft`: train on prompts and reference responses, write the model and its metrics."""
+    told = params.sft
+    items = questions.kept(inputs["pairs"])
+    if told.items != "train":
+        items = questions.table(inputs["items"], told.items, len(items))
+    steps = questions.steps(len(items), told.epochs, params.train.batch)
+    items = controls.images(controls.targets(items, told.targets), told.images, params.run.seed)
+    model, processor = save.begin(inputs["base"], told.parts)
+    maps = None
+    if told.patch_loss:
+        maps = np.load(inputs["items"] / "train_shape.npy", allow_pickle=False)[items["image"]]
+    images = inputs["items"] / f"{told.items}_images.npy"
+    points, args, trained = fit(
+        model, processor, items, images, steps, told.learning_rate, params, maps, told.patch_loss
+    )
+    moved = save.finish(model, inputs, out)
+    settings.write(args, out)
+    history.write(points, out)
+    return {**history.ends(points), **budget.spent(model, steps, trained), **moved}
+
+
+def fit(
+    model: Any,
+    processor: Any,
+    items: pd.DataFrame,
+    images: Path,
+    steps: int,
+    rate: float,
+    params: Any,
+    maps: np.ndarray | None = None,
+    patch_loss: float = 0.0,
+    name: str = "train",
+) -> tuple[list[dict[str, float]], Any, budget.Passes]:
+    """Train `model` for `steps` steps on `items`; returns points, arguments and what it read.
+
+    images: the array that items' images are in. maps uint8 [N, H, W]: what fills each pixel of
+    them, for a patch_loss. params: the sections train and run. name: its curves' in the event log.
+    """
     from trl import SFTConfig, SFTTrainer
 
     from steps.posttrain.sighted import SightedTrainer, patches
 
-    told, train = params.sft, params.train
-    items = questions.kept(inputs["pairs"])
-    if told.items != "train":
-        items = questions.table(inputs["items"], told.items, len(items))
-    count = len(items)
-    items = controls.images(controls.targets(items, told.targets), told.images, params.run.seed)
-    steps = questions.steps(count, told.epochs, train.batch)
+    train = params.train
     sequence = questions.order(len(items), steps * train.batch, params.run.seed)
-    model, processor = save.begin(inputs["base"], told.parts)
     with loop.workplace(params.run) as folder:
         args = SFTConfig(
-            **settings.shared(train, params.run, folder, steps, told.learning_rate),
+            **settings.shared(train, params.run, folder, steps, rate),
             **settings.batches(train.batch, train.micro_batch),
             loss_type="nll",
             completion_only_loss=True,  # neither the question nor the image's placeholders
@@ -42,29 +73,19 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
         )
         columns = {"completion": [questions.said(text) for text in items["response"]]}
         options: dict[str, Any] = {}
-        if told.patch_loss:
-            maps = np.load(inputs["items"] / "train_shape.npy", allow_pickle=False)
-            true = patches(maps, model.config.vision_config.patch_size)
-            columns["patches"] = list(true[items["image"]])
-            options = {"classes": int(maps.max()) + 1, "weight": told.patch_loss}
-        images = inputs["items"] / f"{told.items}_images.npy"
-        trainer = (SightedTrainer if told.patch_loss else SFTTrainer)(
+        if maps is not None:
+            columns["patches"] = list(patches(maps, model.config.vision_config.patch_size))
+            options = {"classes": int(maps.max()) + 1, "weight": patch_loss}
+        trainer = (SFTTrainer if maps is None else SightedTrainer)(
             model=model,
             args=args,
             train_dataset=questions.dataset(items, images, sequence, **columns),
             processing_class=processor,
             **options,
         )
-        points = loop.fit(trainer, params.run, "sft.learning_rate")
+        key = "sft.learning_rate" if name == "train" else "dpo.sft_rate"
+        points = loop.fit(trainer, params.run, key, name)
     read = budget.lengths(
         processor, model.config.image_seq_length, list(items["prompt"]), list(items["response"])
     )
-    trained = budget.Passes(int(read[sequence].sum()), len(sequence))
-    moved = save.finish(model, inputs, out)
-    settings.write(args, out)
-    history.write(points, out)
-    return {
-        **history.ends(points),
-        **budget.spent(model, steps, trained),
-        **moved,
-    }
+    return points, args, budget.Passes(int(read[sequence].sum()), len(sequence))

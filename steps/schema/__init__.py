@@ -10,6 +10,7 @@ from steps.schema.measure import (
     Diff,
     Extract,
     Features,
+    Gaze,
     Report,
     Segment,
     Sharpen,
@@ -62,11 +63,16 @@ class Arm(Section):
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
     method: Literal["none", "sft", "dpo", "grpo"]
+    seeds: Literal["all", "first"] = "all"
 
     @property
     def overrides(self) -> dict[str, Any]:
         """The keys that this arm sets otherwise than its method's section."""
         return dict(self.__pydantic_extra__ or {})
+
+
+Instrument = Literal["vqa", "sharpen", "tokens", "gaze", "classify", "segment", "compare"]
+"""What a study may measure; each is the stage of that name and what it needs before it."""
 
 
 class Params(Section):
@@ -76,6 +82,7 @@ class Params(Section):
     seeds: Seeds
     bases: Annotated[dict[Name, Base], Field(min_length=1)]
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+    instruments: Annotated[list[Instrument], Field(min_length=1)]
     world: World
     recipe: Recipe
     items: Items
@@ -92,6 +99,7 @@ class Params(Section):
     vqa: Vqa
     sharpen: Sharpen
     tokens: Tokens
+    gaze: Gaze
     diff: Diff
     report: Report
 
@@ -105,3 +113,8 @@ class Params(Section):
         if kind is None:
             return None
         return kind.model_validate(getattr(self, spec.method).model_dump() | spec.overrides)
+
+
+def seeds_of(params: Any, arm: str) -> list[int]:
+    """The seeds that an arm runs on; params: anything with `arms` and `seeds`."""
+    return list(params.seeds[:1] if params.arms[arm].seeds == "first" else params.seeds)

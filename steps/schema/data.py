@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from steps.schema.section import Count, Section, Share, Span
+from steps.schema.section import Count, Section, Share, Span, Whole
 
 
 class World(Section):
@@ -42,6 +42,7 @@ class Items(Section):
     stage1: Count
     tune: Count
     vqa: Count
+    far: Whole
     style_b: Share
     stage1_style_b: Share
     stage1_captions: Share

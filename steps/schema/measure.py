@@ -69,6 +69,19 @@ class Tokens(Section):
     batch: Count
 
 
+class Gaze(Section):
+    """Attention of single heads, and interventions on it."""
+
+    seeds: Seeds
+    items: Annotated[int, Field(ge=2)]
+    share: Rate
+    layers: Annotated[list[Whole], Field(min_length=1)]
+    masked: Annotated[float, Field(gt=0, le=0.5)]
+    draws: Count
+    kept: Annotated[list[Rate], Field(min_length=1)]
+    batch: Count
+
+
 class Diff(Section):
     """Dictionaries over the language model's activations."""
 

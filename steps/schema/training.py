@@ -115,6 +115,8 @@ class Dpo(Section):
     parts: Parts
     loss: Literal["dpo", "mpo"]
     rejected: Literal["sampled", "shuffled", "random"]
+    sft_epochs: Annotated[float, Field(ge=0)]
+    sft_rate: Rate
     epochs: Annotated[float, Field(gt=0)]
     learning_rate: Rate
     beta: Annotated[float, Field(gt=0)]
@@ -142,6 +144,8 @@ class Grpo(Section):
     steps: Count
     prompts: Count
     generations: Annotated[int, Field(ge=2)]
+    micro_batch: Count
+    refill: Whole
     learning_rate: Rate
     loss: Literal["grpo", "dapo", "dr_grpo", "bnpo"]
     scale: Literal["group", "batch", "none"]
@@ -162,6 +166,7 @@ class Grpo(Section):
     pivots: Rate
     divergence: Literal["exact", "sampled"]
     floor: Share
+    measure_every: Whole
 
     @model_validator(mode="after")
     def _boosts(self) -> "Grpo":

@@ -101,7 +101,7 @@ def adopt(plan: Plan) -> None:
     if not good:
         raise StageError(f"no result in {plan.results} is in order: run the study first")
     names = ["-".join(levels.values()) for _, levels, _ in good]
-    stages = {f"{r.name}@{n}" if n else r.name for (r, _, _), n in zip(good, names, strict=True)}
+    stages = {f"{r.key}@{n}" if n else r.key for (r, _, _), n in zip(good, names, strict=True)}
     _commit(dvc.path(plan), {dvc.CHECK, *stages})
     outs = [str(out) for _, _, out in good]
     study = plan.params.study.name

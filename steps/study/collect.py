@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from steps import manifest
+from steps.schema import seeds_of
 
-ARM_STAGES = ("model", "vqa", "sharpen", "tokens", "classify", "segment")
-"""Folders with one result for each base, arm and seed."""
+ARM_STAGES = ("model", "vqa", "sharpen", "tokens", "gaze", "classify", "segment")
+"""Folders with one result for each base, arm and seed, where the study measures it."""
 SEED_STAGES = ("pairs", "baselines", "compare")
 """Folders with one result for each base and seed."""
 CURVES = "curves.json"
@@ -67,7 +68,8 @@ def collect(params: Any, inputs: dict[str, Path]) -> Found:
             continue
         found.metrics[where], found.folders[where] = numbers, folder
     diffed = {where[1] for where in found.metrics if where[0] == "compare"}
-    wanted = [base for base, spec in params.bases.items() if spec.diffed]
+    compared = "compare" in params.instruments
+    wanted = [base for base, spec in params.bases.items() if spec.diffed and compared]
     found.missing += [f"compare/{base}" for base in wanted if base not in diffed]
     return found
 
@@ -78,13 +80,22 @@ def _expected(params: Any) -> Iterator[tuple[str, Where, str]]:
     for seed in params.seeds:
         yield "items", ("items", None, None, seed), f"seed{seed}"
     for base in params.bases:
-        for stage in SEED_STAGES:
+        for stage in _of(params, SEED_STAGES):
             for seed in params.seeds:
                 yield stage, (stage, base, None, seed), f"{base}/seed{seed}"
-        for stage in ARM_STAGES:
+        for stage in _of(params, ARM_STAGES):
             for arm in params.arms:
-                for seed in params.seeds:
+                for seed in seeds_of(params, arm):
+                    if stage == "gaze" and seed not in params.gaze.seeds:
+                        continue
                     yield stage, (stage, base, arm, seed), f"{base}/{arm}/seed{seed}"
+
+
+def _of(params: Any, stages: tuple[str, ...]) -> list[str]:
+    """Those of the stages that the study has."""
+    there = {"model", "pairs", *params.instruments}
+    there |= {"baselines"} if {"classify", "segment"} & there else set()
+    return [stage for stage in stages if stage in there]
 
 
 def curves(found: Found, params: Any, base: str) -> tuple[dict[str, Any], list[str]]:

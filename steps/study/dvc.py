@@ -59,7 +59,7 @@ def render(plan: Plan, rules: list[Rule]) -> str:
         written.append(plan.path.as_posix())
     check["outs"] = [{out: {"cache": False, "persist": True}} for out in written]
     check["always_changed"] = True  # it looks at what lies outside: photographs
-    stages = {CHECK: check} | {rule.name: _stage(rule, plan, wdir) for rule in rules}
+    stages = {CHECK: check} | {rule.key: _stage(rule, plan, wdir) for rule in rules}
     report = next(rule for rule in rules if rule.name == "report")
     up = f"{wdir['wdir']}/" if overlay else ""
     content = {"stages": stages, "metrics": [f"{up}{report.out}/metrics.json"]}
@@ -72,7 +72,8 @@ def render(plan: Plan, rules: list[Rule]) -> str:
 def _stage(rule: Rule, plan: Plan, wdir: dict[str, str]) -> dict[str, Any]:
     levels = {level: _Flow(values) for level, values in rule.wildcards.items()}
     if "seed" in levels:
-        levels["seed"] = f"${{{rule.seeds}}}"  # type: ignore[assignment]
+        told = _Flow(["${seeds[0]}"]) if rule.first else f"${{{rule.seeds}}}"
+        levels["seed"] = told  # type: ignore[assignment]
     reads = _Flow(_item(key) for key in rule.reads)
     params = [{plan.path.as_posix(): reads}] if wdir else reads
     return {
@@ -117,7 +118,8 @@ def stale(plan: Plan) -> str:
     for level, wanted in told.items():
         have = {name: s.get("matrix", {}).get(level, []) for name, s in stages.items()}
         for name in {stage for kind, stage in own if kind == level}:
-            if set(have.get(name, [])) != set(own[level, name]):
+            both = {*have.get(name, []), *have.get(f"{name}_first", [])}
+            if both != set(own[level, name]):
                 return f"{level}s = {', '.join(wanted)}: {file} has others for stage {name}"
         if set().union(*have.values()) - set(wanted):
             return f"{level}s = {', '.join(wanted)}: {file} has more"

@@ -1,6 +1,5 @@
 """The page's pictures: each a PNG for other places, and an SVG that takes on the page's colours."""
 
-import io
 import re
 import textwrap
 from pathlib import Path
@@ -8,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from steps.study.instruments import PRIMARY
+from steps.study.canvas import ARMS, MUTED, begin, colours, write
+from steps.study.rows import PRIMARY
+from steps.study.tables import everywhere
 from steps.study.wording import CURVES
 
-INK, MUTED, LINE = "#1d2329", "#68727d", "#d5d9de"
-ARMS = ("#7d8894", "#b58900", "#2f78c4", "#cf4a63", "#2c9a74", "#8b62c9", "#c66a21", "#4b9fb0")
-"""The untouched base is grey; other arms take colours in their order in params.yaml."""
 KEY = (PRIMARY, "vqa/ill_formed", "vqa/grey/lenient", "classify/asked", "classify/never")
 SCENES = 4
 FRAME = 2
@@ -22,78 +20,14 @@ COLUMNS = 5
 """Training curves shown for an arm."""
 
 
-def colours(arms: Any) -> dict[str, int]:
-    """The number of each arm's colour, in `ARMS` and in the page's style."""
-    others = [arm for arm in arms if arm != "none"]
-    return {"none": 0} | {arm: 1 + i % (len(ARMS) - 1) for i, arm in enumerate(others)}
-
-
-def _begin() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    plt.rcParams.update(
-        {
-            "font.size": 9,
-            "text.color": INK,
-            "axes.labelcolor": MUTED,
-            "axes.edgecolor": LINE,
-            "axes.titlesize": 9,
-            "axes.titlelocation": "left",
-            "axes.titlecolor": INK,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "xtick.color": MUTED,
-            "ytick.color": MUTED,
-            "xtick.labelsize": 8,
-            "ytick.labelsize": 8,
-            "svg.fonttype": "none",
-            "svg.hashsalt": "sightline",  # the same names of parts every time
-            "figure.dpi": 100,
-        }
-    )
-    return plt
-
-
-def _write(plot: Any, folder: Path, name: str) -> str:
-    """Save a figure as `<name>.png`, and return it as SVG in the page's own colours."""
-    from matplotlib import pyplot as plt
-
-    folder.mkdir(exist_ok=True)
-    plot.savefig(folder / f"{name}.png", dpi=150, facecolor="white", metadata={"Software": None})
-    plot.set_layout_engine("none")  # it stands; working it out again would cost as much
-    text = io.StringIO()
-    plot.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    plt.close(plot)
-    return _themed(text.getvalue(), name)
-
-
-def _themed(svg: str, name: str) -> str:
-    """An SVG file as a part of the page: no header, own names of parts, colours by variables."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
-    svg = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", svg)
-    svg = re.sub(r'<svg width="[\d.]+pt" height="[\d.]+pt"', '<svg role="img"', svg, count=1)
-    svg = re.sub(r' id="([^"]+)"', rf' id="{name}-\1"', svg)
-    svg = re.sub(r"url\(#", f"url(#{name}-", svg).replace('href="#', f'href="#{name}-')
-    svg = re.sub(r"(font: [^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1var(--sans)", svg)
-    named = {INK: "ink", MUTED: "muted", LINE: "line"}
-    named |= {colour: f"arm{i}" for i, colour in enumerate(ARMS)}
-    for colour, variable in named.items():
-        svg = svg.replace(colour, f"var(--{variable})")
-    return svg
-
-
 def differences(tables: list[dict[str, Any]], params: Any, base: str, folder: Path) -> str | None:
     """Small multiples: every arm minus the base, each with its t interval, for the key metrics."""
     rows = {row["metric"]: (group, row) for group in tables for row in group["rows"]}
     wanted = [name for name in _key(rows) if len(rows[name][1]["arms"]) > 1]
-    arms = [arm for arm in params.arms if arm != "none"]
+    arms = [arm for arm in everywhere(params) if arm != "none"]
     if not wanted or not arms:
         return None
-    plt, number = _begin(), colours(params.arms)
+    plt, number = begin(), colours(params.arms)
     across = min(4, len(wanted))
     down = -(-len(wanted) // across)
     size = (10.4, down * (0.85 + 0.26 * len(arms)))
@@ -122,7 +56,7 @@ def differences(tables: list[dict[str, Any]], params: Any, base: str, folder: Pa
         panel.tick_params(length=0)
         panel.set_title(_title(group, row), fontsize=8.5)
     plot.supxlabel("arm minus base, in points", fontsize=8, color=MUTED)
-    return _write(plot, folder, f"differences-{base}")
+    return write(plot, folder, f"differences-{base}")
 
 
 def _key(rows: dict[str, Any]) -> list[str]:
@@ -149,7 +83,7 @@ def curves(lines: dict[str, Any], params: Any, base: str, folder: Path) -> str |
     shown = {arm: names for arm, names in shown.items() if names}
     if not shown:
         return None
-    plt, number = _begin(), colours(params.arms)
+    plt, number = begin(), colours(params.arms)
     across = max(len(names) for names in shown.values())
     plot, grid = plt.subplots(
         len(shown),
@@ -170,7 +104,44 @@ def curves(lines: dict[str, Any], params: Any, base: str, folder: Path) -> str |
             panel.tick_params(length=2, width=0.5)
         panels[0].set_ylabel(arm, color=ARMS[number[arm]], fontweight="bold", fontsize=9)
     plot.supxlabel("optimiser step", fontsize=8, color=MUTED)
-    return _write(plot, folder, f"curves-{base}")
+    return write(plot, folder, f"curves-{base}")
+
+
+def credit(told: dict[str, Any], lines: dict[str, Any], base: str, folder: Path) -> str | None:
+    """A small panel for each credit rule: its reward, mean over seeds, over that of plain GRPO."""
+    arms = {
+        name: arm for name, arm in told.get("arms", {}).items() if "reward" in lines.get(arm, {})
+    }
+    shown = [name for name in arms if name != "uniform"]
+    if not shown:
+        return None
+    plt, across = begin(), min(4, len(shown))
+    down = -(-len(shown) // across)
+    plot, grid = plt.subplots(
+        down, across, figsize=(10.4, 1.9 * down), layout="constrained", squeeze=False,
+        sharex=True, sharey=True,
+    )  # fmt: skip
+
+    def curve(panel: Any, name: str, colour: str) -> None:
+        seeds = [np.array(points) for points in lines[arms[name]]["reward"].values()]
+        steps = seeds[0][:, 0]
+        values = np.array([points[:, 1] for points in seeds if len(points) == len(steps)])
+        mean, error = values.mean(0), values.std(0, ddof=len(values) > 1) / len(values) ** 0.5
+        panel.plot(steps, mean, color=colour, lw=1.3)
+        panel.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.2, lw=0)
+
+    for panel, name in zip(grid.flat, shown + [""] * (grid.size - len(shown)), strict=True):
+        if not name:
+            panel.set_visible(False)
+            continue
+        if "uniform" in arms:
+            curve(panel, "uniform", ARMS[0])
+        curve(panel, name, ARMS[2])
+        panel.set_title(name, fontsize=8.5)
+        panel.tick_params(length=2, width=0.5)
+    plot.supxlabel("optimiser step", fontsize=8, color=MUTED)
+    plot.supylabel("reward", fontsize=8, color=MUTED)
+    return write(plot, folder, f"credit-{base}")
 
 
 def maps(
@@ -203,7 +174,7 @@ def maps(
     for i, kind in enumerate(kinds):
         columns.append((f"{kind}\ntruth", first, 1 + 2 * i))
         columns += [(f"{kind}\n{arm}", sheet, 2 + 2 * i) for arm, sheet in read.items()]
-    plt = _begin()
+    plt = begin()
     width = 10.4
     height = scenes * width / len(columns) + 0.4
     edges = {"left": 0, "right": 1, "bottom": 0, "top": 1 - 0.4 / height}
@@ -221,4 +192,4 @@ def maps(
             panel.set_axis_off()
             if scene == 0:
                 panel.set_title(title, fontsize=7.5, loc="center", linespacing=1.3)
-    return _write(plot, folder, f"maps-{base}")
+    return write(plot, folder, f"maps-{base}")

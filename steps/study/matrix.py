@@ -3,7 +3,7 @@
 from typing import Any
 
 from steps.study import markup
-from steps.study.figures import colours
+from steps.study.canvas import colours
 from steps.study.markup import text
 from steps.study.tables import REFERENCES
 
@@ -31,17 +31,21 @@ def arms(summary: dict[str, Any], drawn: dict[str, dict[str, str]]) -> str:
             )
             parts.append(markup.figure(svg, caption))
         for group in groups:
-            parts.append(_group(group, list(summary["ran"]["arms"])))
+            parts.append(_group(group, wide(summary["ran"]), colours(summary["ran"]["arms"])))
         if not groups:
             parts.append("<p>No instrument has finished on this base.</p>")
     return "".join(parts)
 
 
-def _group(group: dict[str, Any], arms: list[str]) -> str:
+def wide(ran: dict[str, Any]) -> list[str]:
+    """The arms of all seeds; the others are controls, with a table of their own."""
+    return [arm for arm, of in ran["arms"].items() if not of["control"]]
+
+
+def _group(group: dict[str, Any], arms: list[str], number_of: dict[str, int]) -> str:
     sides = [
         s for s in ("random", "pixels", "chance") if any(s in r["baselines"] for r in group["rows"])
     ]
-    number_of = colours(arms)
     fine = group["unit"] != "points"
     columns = '<col class="name">' + "<col>" * len(arms) + '<col class="side">' * len(sides)
     head = ["", *(markup.arm(name, number_of) for name in arms), *sides]
@@ -123,3 +127,35 @@ def difference(change: dict[str, Any], fine: bool = False) -> str:
         return markup.shown(change["mean"], fine, True)
     ends = f"{markup.shown(change['low'], fine, True)}, {markup.shown(change['high'], fine, True)}"
     return f"{markup.shown(change['mean'], fine, True)} <small>[{ends}]</small>"
+
+
+def assay(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
+    """A base's controls of known effect, each minus the base, and what was blind to them."""
+    told, number_of = summary["assay"][base], colours(summary["ran"]["arms"])
+    if not told["rows"]:
+        return "<p>No control of known effect ran (arms with seeds: first).</p>"
+    controls = [a for a in summary["ran"]["arms"] if any(a in r["arms"] for r in told["rows"])]
+    rows = []
+    for row in told["rows"]:
+        limit = "–" if row["limit"] is None else f"± {markup.shown(row['limit'], True)}"
+        cells = [row["arms"].get(arm) for arm in controls]
+        rows.append([text(row["label"]), *map(_seen, cells), limit])
+    head = ["", *(f"{markup.arm(arm, number_of)} − base" for arm in controls), "noise"]
+    lead = (
+        "Controls whose effect is known beforehand, on the first seed, each minus the base. Noise: "
+        "where one more such difference would lie if it were nothing, from the spread of the other "
+        "arms over seeds. What lies beyond is marked."
+    )
+    blind = (
+        "An eye that was told what there is to see is not seen by: "
+        f"{', '.join(told['blind'])}. Of these no 'no effect' may be read for any arm."
+    )
+    warning = f'<p class="caption"><b>{text(blind)}</b></p>' if told["blind"] else ""
+    return f'<p class="caption">{text(lead)}</p>{markup.table(head, rows)}{warning}'
+
+
+def _seen(told: dict[str, Any] | None) -> str:
+    if told is None:
+        return "–"
+    shown = markup.shown(told["difference"], True, True)
+    return f"<b>{shown}</b>" if told["seen"] else shown

@@ -4,8 +4,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from steps.study import markup, matrix, where
-from steps.study.figures import colours
+from steps.study import credit, markup, matrix, where
+from steps.study.canvas import colours
 from steps.study.markup import plain, text
 from steps.study.tables import number
 from steps.study.wording import DIFFING
@@ -13,7 +13,9 @@ from steps.study.wording import DIFFING
 SECTIONS = {
     "ran": "What was run",
     "arms": "Arms and instruments",
+    "assay": "What the instruments can see",
     "training": "Learning curves",
+    "credit": "Credit rules",
     "scenes": "Sample scenes",
     "maps": "Segmentation maps",
     "diffing": "Inside the language model",
@@ -30,7 +32,9 @@ def render(summary: dict[str, Any], drawn: dict[str, dict[str, str]]) -> str:
     parts = {
         "ran": _ran(summary),
         "arms": matrix.arms(summary, drawn),
+        "assay": _per_base(summary, matrix.assay, drawn),
         "training": _per_base(summary, _training, drawn),
+        "credit": _per_base(summary, credit.section, drawn),
         "scenes": _per_base(summary, _scenes, drawn),
         "maps": _per_base(summary, _maps, drawn),
         "diffing": _per_base(summary, _diffing, drawn),
@@ -97,6 +101,7 @@ def _ran(summary: dict[str, Any]) -> str:
         [
             markup.arm(name, number_of),
             text(f["method"]),
+            text(", ".join(map(str, f["seeds"]))),
             text(", ".join(f"{k} = {v}" for k, v in f["overrides"].items()) or "–"),
         ]
         for name, f in ran["arms"].items()
@@ -107,7 +112,10 @@ def _ran(summary: dict[str, Any]) -> str:
         f"Bases: {bases}. Seeds: {seeds}. Each seed has its own training items, evaluation draw "
         "and probe sets, shared by all arms of that seed; every arm starts from the same base."
     )
-    parts = [f"<p>{text(lead)}</p>", markup.table(["arm", "method", "differs by"], arms, "text")]
+    parts = [
+        f"<p>{text(lead)}</p>",
+        markup.table(["arm", "method", "seeds", "differs by"], arms, "text"),
+    ]
     for base in ran["bases"]:
         more = f" · {text(base)}" if len(ran["bases"]) > 1 else ""
         if rows := summary["costs"].get(base):
@@ -161,11 +169,11 @@ def _training(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
 
 def _without(summary: dict[str, Any], base: str) -> str:
     """The arms and seeds that have no curves, and why."""
-    told, seeds = summary["curves"][base], summary["ran"]["seeds"]
+    told = summary["curves"][base]
     parts = []
     for arm, facts in summary["ran"]["arms"].items():
         have = {seed for lines in told.get(arm, {}).values() for seed in lines}
-        lack = [str(seed) for seed in seeds if seed not in have]
+        lack = [str(seed) for seed in facts["seeds"] if seed not in have]
         if facts["method"] == "none":
             parts.append(f"{text(arm)} (does not train)")
         elif lack:

@@ -18,10 +18,11 @@ from steps import params as parameters
 from steps.data import album
 from steps.params import ROOT, STUDIES, ParamsError, check, read_yaml
 from steps.place import private
-from steps.schema import Params
+from steps.schema import Params, seeds_of
 from steps.stage import STAGES, StageError
 from steps.study.premises import missing
 
+LEVELS = ("base", "arm", "seed")
 HEADER = "# Written by `python -m steps study {name}` from params.yaml and ../{name}.yaml\n"
 
 
@@ -41,14 +42,31 @@ class Plan:
         """The bases of one source, in the order of params.yaml."""
         return [name for name, base in self.params.bases.items() if base.source == source]
 
+    def runs(self, seeds: Iterable[int] | None = None) -> dict[str, list[Any]]:
+        """Every base, arm and seed that runs, in three lists of one length; of some seeds alone."""
+        some = self.params.seeds if seeds is None else seeds
+        rows = [
+            (base, arm, seed)
+            for base in self.params.bases
+            for arm in self.params.arms
+            for seed in seeds_of(self.params, arm)
+            if seed in some
+        ]
+        return {level: list(v) for level, v in zip(LEVELS, zip(*rows, strict=True), strict=True)}
+
     @property
     def photographs(self) -> str:
         """The file that says which photographs the probes show; see `steps.data.album`."""
         return f"{self.results}/photos.json"
 
     def diffed(self) -> list[str]:
-        """The bases with a model from before visual tuning: those that model diffing can take."""
-        return [name for name, base in self.params.bases.items() if base.diffed]
+        """The bases with a model from before visual tuning, where model diffing is wanted."""
+        wanted = "compare" in self.params.instruments
+        return [n for n, base in self.params.bases.items() if base.diffed and wanted]
+
+    def probed(self) -> bool:
+        """Whether an encoder is probed, beside which a random tower and pixels are to stand."""
+        return bool({"classify", "segment"} & set(self.params.instruments))
 
     def reads(self, *keys: str) -> dict[str, str | Callable[..., str]]:
         """A rule's `params:` for the keys that its stage reads; they may hold `{base}`, `{arm}`.

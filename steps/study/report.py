@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from steps import spool
-from steps.study import collect, figures, page, tables
+from steps.schema import seeds_of
+from steps.study import assay, collect, contrasts, credit, figures, matrix, page, tables
 from steps.study.markup import shown
-from steps.study.matrix import SIDES
 from steps.study.samples import embedded, samples
 from steps.track import log
 
@@ -26,6 +26,7 @@ FOLDERS = {
     "vqa/<base>/<arm>/seed<k>": "every answer, in items.parquet",
     "sharpen/<base>/<arm>/seed<k>": "answers drawn by chance, in items.parquet",
     "tokens/<base>/<arm>/seed<k>": "what ties each word to the image, in tokens.parquet",
+    "gaze/<base>/<arm>/seed<k>": "what each head looks at, and what it can do without",
     "classify/<base>/<arm>/seed<k>": "classification probes, item by item",
     "segment/<base>/<arm>/seed<k>": "segmentation probes, item by item, and maps.png",
     "baselines/<base>/seed<k>": "the same probes on a random tower and on pixels",
@@ -60,6 +61,8 @@ def summarise(params: Any, found: collect.Found) -> dict[str, Any]:
     """Everything that the page says, as plain values."""
     study, told, curves = params.study.name, {}, {}
     missing = list(found.missing)
+    results = {base: tables.results(found, params, base) for base in params.bases}
+    controls = {base: assay.told(groups, params) for base, groups in results.items()}
     for base in params.bases:
         told[base], lacks = samples(found, params, base)
         curves[base], gaps = collect.curves(found, params, base)
@@ -74,7 +77,12 @@ def summarise(params: Any, found: collect.Found) -> dict[str, Any]:
                 for name, base in params.bases.items()
             },
             "arms": {
-                name: {"method": arm.method, "overrides": arm.overrides}
+                name: {
+                    "method": arm.method,
+                    "seeds": seeds_of(params, name),
+                    "control": arm.seeds == "first",
+                    "overrides": arm.overrides,
+                }
                 for name, arm in params.arms.items()
             },
             "seeds": list(params.seeds),
@@ -83,8 +91,13 @@ def summarise(params: Any, found: collect.Found) -> dict[str, Any]:
         },
         "costs": {base: tables.costs(found, params, base) for base in params.bases},
         "configs": {base: collect.configs(found, params, base) for base in params.bases},
-        "results": {base: tables.results(found, params, base) for base in params.bases},
+        "results": results,
+        "assay": {
+            base: {"rows": rows, "blind": assay.blind(rows, params)}
+            for base, rows in controls.items()
+        },
         "curves": curves,
+        "credit": {b: contrasts.told(found, curves[b], params, b) for b in params.bases},
         "samples": told,
         "diff": {
             base: {
@@ -119,7 +132,7 @@ def _mlflow(params: Any) -> dict[str, Any]:
         f"tags.`sightline.key` = '{spool.key(study, 'group', base, arm, seed)}'"
         for base in params.bases
         for arm in params.arms
-        for seed in params.seeds
+        for seed in seeds_of(params, arm)
     ]
     searches = [
         ["one arm on one seed", runs[0]],
@@ -138,6 +151,7 @@ def draw(
     drawn = {
         "differences": figures.differences(groups, params, base, folder),
         "curves": figures.curves(summary["curves"][base], params, base, folder),
+        "credit": figures.credit(summary["credit"][base], summary["curves"][base], base, folder),
     }
     for seed in params.seeds:
         places = {arm: found.folders.get(("segment", base, arm, seed)) for arm in params.arms}
@@ -160,7 +174,7 @@ def draw(
 def write_tables(summary: dict[str, Any], folder: Path) -> None:
     """The page's tables in Markdown: results, costs and configurations of each base."""
     folder.mkdir()
-    arms = list(summary["ran"]["arms"])
+    arms = matrix.wide(summary["ran"])
     for base, groups in summary["results"].items():
         parts = []
         for group in groups:
@@ -169,18 +183,20 @@ def write_tables(summary: dict[str, Any], folder: Path) -> None:
                 [row["label"], *(_cell(row["arms"].get(arm), fine) for arm in arms)]
                 + [
                     shown(row["baselines"][s]["mean"]) if s in row["baselines"] else ""
-                    for s in SIDES
+                    for s in matrix.SIDES
                 ]
                 for row in group["rows"]
             ]
             parts.append(f"## {group['title']}\n\n{group['caption']}\n\n")
-            parts.append(tables.markdown(["", *arms, *SIDES], rows) + "\n")
+            parts.append(tables.markdown(["", *arms, *matrix.SIDES], rows) + "\n")
         (folder / f"results-{base}.md").write_text("".join(parts))
         costs = [
             [row["label"], *(tables.number(row["arms"].get(arm)) for arm in arms)]
             for row in summary["costs"][base]
         ]
         (folder / f"costs-{base}.md").write_text(tables.markdown(["", *arms], costs))
+        if told := summary["credit"][base]:
+            (folder / f"credit-{base}.md").write_text(credit.markdown(told))
         told = summary["configs"][base]
         rows = [[key, *map(str, row.values())] for key, row in told["differ"].items()]
         (folder / f"configs-{base}.md").write_text(tables.markdown(["", *told["arms"]], rows))

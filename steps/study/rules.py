@@ -2,17 +2,16 @@
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from steps.study.plan import Plan, one_of
+from steps.study.plan import LEVELS, Plan, one_of
 
 SNAKEFILE = Path("workflow/Snakefile")
 LOG_TAIL = " > {log} 2>&1"
-LEVELS = ("base", "arm", "seed")
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,8 @@ class Rule:
 
     command: without the redirection into a log. inputs: name on the command line and path.
     code: files of `steps`. reads: keys of params.yaml. wildcards: the values of each level.
-    seeds: the list in params.yaml that its seeds come from (`seeds`, `diff.seeds`).
+    seeds: the list in params.yaml that its seeds come from (`seeds`, `diff.seeds`). first: whether
+    it is the part of a stage that is for arms of the first seed alone.
     """
 
     name: str
@@ -32,6 +32,12 @@ class Rule:
     reads: list[str]
     wildcards: dict[str, list[str]]
     seeds: str
+    first: bool = False
+
+    @property
+    def key(self) -> str:
+        """What DVC calls it."""
+        return f"{self.name}_first" if self.first else self.name
 
     def instances(self) -> list[dict[str, str]]:
         """Every combination of the wildcards' values, in DVC's order."""
@@ -46,7 +52,34 @@ def rules(plan: Plan) -> list[Rule]:
     Raises ValueError where a rule cannot be said to both engines alike.
     """
     found = [_rule(rule, plan) for rule in _workflow(plan).rules if rule.shellcmd]
-    return [rule for rule in found if all(rule.wildcards.values())]
+    parts = [part for rule in found for part in _parts(rule, plan)]
+    return _wanted([rule for rule in parts if all(rule.wildcards.values())])
+
+
+def _wanted(rules: list[Rule]) -> list[Rule]:
+    """Those of the rules that the report rests on."""
+    wanted = {rule.name: rule.name == "report" for rule in rules}
+    paths = [path for rule in rules if wanted[rule.name] for path in rule.inputs.values()]
+    while paths:
+        path = paths.pop()
+        for rule in rules:
+            if not wanted[rule.name] and f"{rule.out}/".startswith(f"{path}/"):
+                wanted[rule.name] = True
+                paths += [p for r in rules if r.name == rule.name for p in r.inputs.values()]
+    return [rule for rule in rules if wanted[rule.name]]
+
+
+def _parts(rule: Rule, plan: Plan) -> list[Rule]:
+    """A rule for arms of all seeds, and the same for arms of the first seed alone."""
+    if not {"arm", "seed"} <= set(rule.wildcards):
+        return [rule]
+    arms, seeds = rule.wildcards["arm"], rule.wildcards["seed"]
+    few = [arm for arm in arms if plan.params.arms[arm].seeds == "first"]
+    one = [seed for seed in seeds if seed == str(plan.params.seeds[0])]
+    return [
+        replace(rule, wildcards=rule.wildcards | {"arm": [a for a in arms if a not in few]}),
+        replace(rule, wildcards=rule.wildcards | {"arm": few, "seed": one}, first=True),
+    ]
 
 
 def _workflow(plan: Plan) -> Any:

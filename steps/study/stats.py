@@ -38,6 +38,19 @@ def paired(differences: Sequence[float], confidence: float) -> Interval | None:
     return Interval(mean, mean - half, mean + half, n)
 
 
+def p_value(differences: Sequence[float]) -> float:
+    """Two-sided p of the paired t test that the mean difference is 0; 1 for fewer than two."""
+    if len(differences) < 2:
+        return 1.0
+    sd = deviation(differences)
+    if sd == 0:
+        return float(not any(differences))
+    from scipy.stats import t
+
+    mean = math.fsum(differences) / len(differences)
+    return float(2 * t.sf(abs(mean) / sd * math.sqrt(len(differences)), len(differences) - 1))
+
+
 def deviation(values: Sequence[float]) -> float:
     """Standard deviation with n - 1 in the denominator. Raises ValueError for fewer than two."""
     if len(values) < 2:

@@ -6,7 +6,8 @@ from typing import Any
 
 from steps.study import stats
 from steps.study.collect import Found
-from steps.study.instruments import PRIMARY, Row, groups
+from steps.study.instruments import groups
+from steps.study.rows import PRIMARY, Row
 from steps.study.wording import COSTS
 
 REFERENCES = ("none", "sft")
@@ -97,6 +98,11 @@ def minus(one: dict[int, float], other: dict[int, float], confidence: float) -> 
     return {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
 
 
+def everywhere(params: Any) -> list[str]:
+    """The arms that run on all seeds; the others are controls, with a table of their own."""
+    return [arm for arm, spec in params.arms.items() if spec.seeds == "all"]
+
+
 def costs(found: Found, params: Any, base: str) -> list[dict[str, Any]]:
     """Budgets and dose of every arm, mean over seeds."""
     rows = []
@@ -112,12 +118,14 @@ def headline(found: Found, params: Any) -> dict[str, Any]:
     """What differences the study can find, from the noise of its own paired differences.
 
     Noise is the standard deviation over seeds of (arm - none) in the primary metric, each seed
-    averaged over the bases, pooled over the arms; only seeds count that every arm and base has.
+    averaged over the bases, pooled over the arms of all seeds; only seeds count that every such arm
+    and base has.
     """
     report, row = params.report, Row(PRIMARY, "")
     have = {b: {a: _seeds(found, b, a, row) for a in params.arms} for b in params.bases}
     bases = [b for b in have if have[b]["none"]]
-    arms = [a for a in params.arms if a != "none" and any(have[b][a] for b in bases)]
+    wide = [arm for arm in everywhere(params) if arm != "none"]
+    arms = [arm for arm in wide if any(have[b][arm] for b in bases)]
     sets = [set(have[b][a]) for b in bases for a in ["none", *arms]]
     seeds = sorted(set.intersection(*sets)) if sets else []
     differences = {

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from steps.behaviour import tokens
+from steps.behaviour import frozen, tokens
 from steps.models import hub, load
 from steps.models.sample import prompts
 from tests.models.foreign import llava
@@ -105,7 +105,7 @@ def test_words_of_several_tokens(asked, tmp_path):
     hub.take(str(llava(tmp_path / "llava")), None, tmp_path / "taken")
     processor = load.processor(tmp_path / "taken")
     some = table.iloc[:8]
-    found, owners = tokens._asked(processor, 16, some)
+    found, owners, _ = frozen.asked(processor, 16, some)
     split = False
     for row, ids, owner in zip(some.itertuples(), found["input_ids"], owners, strict=True):
         words = row.response.split()

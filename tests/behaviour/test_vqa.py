@@ -1,5 +1,6 @@
 """Question answering: scores follow the parser, blindness is real, batches change nothing."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from steps.behaviour import vqa
+from steps import params
+from steps.behaviour import coherence, vqa
+from steps.data.far import crowded, reworded
+from steps.data.items import draw
+from steps.data.paint import render
 from steps.models import load
 from steps.models.look import Looked
 
@@ -29,6 +34,64 @@ def test_stage_writes_the_contract(asked, tmp_path):
     assert metrics["vqa/lenient"] == items.query("instrument == 'vqa'")["lenient"].mean()
     assert (items["strict"] <= items["lenient"]).all()
     assert {"vqa/margin", "vqa/ill_formed", "vqa/kind/glyph/lenient"} <= set(metrics)
+    assert not any(name.startswith(("vqa/ladder", "vqa/far")) for name in metrics)
+    judged = items[coherence.JUDGED].notna().any(axis=1)
+    wanted = (items["instrument"] == "vqa") & (items["form"] == "rationale")
+    assert judged.equals(wanted & (items["kind"] != "fact")) and judged.any()
+    untold = items.loc[judged, "follows"].isna().mean()
+    assert metrics["vqa/coherence/open"] == pytest.approx(untold)
+
+
+def test_far_questions_are_asked_where_arms_are_judged(asked, tmp_path):
+    folder, _, _ = asked
+    given = {"items": tmp_path / "items", "model": folder / "model"}
+    shutil.copytree(folder / "items", given["items"])
+    world = crowded(params.load().world)
+    rows, scenes = draw(world, np.random.default_rng(1), 16, "test", True, 0.5, reworded)
+    table = pd.DataFrame(rows)
+    table.insert(0, "item", [f"far{i}" for i in range(16)])
+    table.to_parquet(given["items"] / "far.parquet")
+    np.save(given["items"] / "far_images.npy", render(world, scenes)[0])
+    for suffix in (".parquet", "_images.npy"):
+        shutil.copy(given["items"] / f"vqa{suffix}", given["items"] / f"tune{suffix}")
+    who = SimpleNamespace(study="s", base="b", arm="none", seed=3)
+    found = {}
+    for name in ("vqa", "tune"):
+        section = SimpleNamespace(items=name, batch=8, max_tokens=3, blind=0, margin=False)
+        metrics = vqa.run(SimpleNamespace(vqa=section, run=who), given, tmp_path)
+        found[name] = metrics, pd.read_parquet(tmp_path / "items.parquet")
+    metrics, items = found["vqa"]
+    assert items["instrument"].value_counts().to_dict() == {"vqa": 24, "vqa_far": 16}
+    assert items["item"].iloc[24:].tolist() == table["item"].tolist()
+    known = coherence.judged(table, items["raw"].iloc[24:].tolist())
+    pd.testing.assert_frame_equal(items.loc[24:, coherence.JUDGED].reset_index(drop=True), known)
+    ladder = {name for name in metrics if name.startswith("vqa/ladder/")}
+    assert ladder == {"vqa/ladder/1/lenient", "vqa/ladder/3/lenient"}  # nothing is novel here
+    assert {f"vqa/far/kind/{kind}/lenient" for kind in table["kind"]} <= set(metrics)
+    assert set(found["tune"][1]["instrument"]) == {"vqa"}
+    assert not any("far" in name or "ladder" in name for name in found["tune"][0])
+
+
+def test_ladder_by_hand():
+    rows = pd.DataFrame(
+        [
+            ["vqa", "color", False, 1],
+            ["vqa", "fact", False, 0],
+            ["vqa", "color", True, 1],
+            ["vqa", "shape", True, 0],
+            ["vqa_grey", "color", True, 0],
+            ["vqa_far", "color", True, 0],
+            ["vqa_far", "fact", True, 1],
+        ],
+        columns=["instrument", "kind", "novel", "lenient"],
+    )
+    rows[coherence.JUDGED] = np.nan
+    low = {"vqa/ladder/1/lenient": 1.0, "vqa/ladder/2/lenient": 0.5}
+    high = {"vqa/ladder/3/lenient": 0.0}
+    kinds = {"vqa/far/kind/color/lenient": 0.0, "vqa/far/kind/fact/lenient": 1.0}
+    assert vqa.ladder(rows) == low | high | kinds
+    assert vqa.ladder(rows.iloc[:5]) == low
+    assert vqa.ladder(rows.iloc[:2]) == {}
 
 
 def test_reference_answers_score_full_marks_and_wrong_ones_none(asked):

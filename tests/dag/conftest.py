@@ -76,7 +76,8 @@ def dvc_changed():
     def changed(folder):
         done = toy.call(folder, "dvc", "status", "--json")
         assert done.returncode == 0, done.stderr
-        return {name.partition("@")[0] for name in json.loads(done.stdout)} - {"check"}
+        names = {name.partition("@")[0] for name in json.loads(done.stdout)} - {"check"}
+        return {name.removesuffix("_first") for name in names}
 
     return changed
 

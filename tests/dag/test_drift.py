@@ -91,7 +91,9 @@ def test_seeds_are_looked_up_where_the_user_writes_them(house):
 
 
 def test_an_overlay_has_a_dvc_file_of_its_own(house):
-    (house / "workflow/studies/mine.yaml").write_text("seeds: [4]\ndiff: {seeds: [4]}\n")
+    (house / "workflow/studies/mine.yaml").write_text(
+        "seeds: [4]\ndiff: {seeds: [4]}\ngaze: {seeds: [4]}\n"
+    )
     done = toy.call(house, "steps", "study", "mine")
     assert done.returncode == 0 and done.stdout == "workflow/studies/mine/params.yaml\n"
     done = toy.call(house, "dvc", "stage", "list", "workflow/studies/mine/dvc.yaml", "--name-only")
@@ -135,9 +137,13 @@ BASE = r"^  bundled: \{source: bundled\}$"
         (
             GRPO,
             "  grpo: {method: grpo}\n  hot: {method: sft}",
-            "arms = none, .*, hot: dvc.yaml has",
+            "arms = none, .*, hot, sighted: dvc.yaml has",
         ),
-        (GRPO, "  hot: {method: sft}", "arms = none, .*, hot: dvc.yaml has others for stage"),
+        (
+            GRPO,
+            "  hot: {method: sft}",
+            "arms = none, .*, hot, sighted: dvc.yaml has others for stage",
+        ),
         (GRPO, "  grpo: {method: sft}", "arms = .*: dvc.yaml has others for stage (sft|grpo)"),
         (BASE, "  bundled: {source: train}", "bases = bundled: dvc.yaml has others for stage"),
         (BASE, "  bundled: {source: bundled}\n  new: {source: train}", "bases = bundled, new: "),
@@ -175,3 +181,33 @@ def test_an_overlays_file_is_held_to_its_own_arms(house):
     done = toy.call(house, "dvc", "repro", target)
     assert done.returncode != 0
     assert "smoke/params.yaml: arms = " in done.stderr and "run make dvc-fix" in done.stderr
+
+
+def test_arms_of_the_first_seed_have_stages_of_their_own(house):
+    stages = yaml.safe_load((house / "dvc.yaml").read_text())["stages"]
+    few = ["sighted"]
+    assert stages["vqa_first"]["matrix"] == {
+        "base": ["bundled"],
+        "arm": few,
+        "seed": ["${seeds[0]}"],
+    }
+    assert not set(few) & set(stages["vqa"]["matrix"]["arm"])
+    assert stages["vqa_first"]["cmd"] == stages["vqa"]["cmd"]
+    toy.edit(house / "params.yaml", r"^seeds: .*$", "seeds: [0, 5]")
+    done = toy.call(house, "dvc", "stage", "list", "--name-only")
+    assert "vqa_first@bundled-sighted-0" in done.stdout.split()
+    done = toy.call(house, "snakemake", "--dry-run")
+    assert done.returncode == 0 and "arm sighted, seed 0" in done.stdout
+    assert "arm sighted, seed 5" not in done.stdout
+
+
+def test_an_instrument_that_is_not_wanted_has_no_stages(house):
+    toy.edit(house / "params.yaml", r"^instruments: .*$", "instruments: [vqa]")
+    assert toy.call(house, "steps", "dvc", "--fix").returncode == 0
+    stages = yaml.safe_load((house / "dvc.yaml").read_text())["stages"]
+    gone = {"classify", "segment", "features", "extract", "baselines", "probes", "compare", "gaze"}
+    assert not gone & {name.removesuffix("_first") for name in stages}
+    assert {"vqa", "sft", "pairs", "items", "report"} <= set(stages)
+    done = toy.call(house, "snakemake", "--dry-run")
+    assert done.returncode == 0
+    assert not any(f"rule {name}:" in done.stdout for name in gone)

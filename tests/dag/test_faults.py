@@ -19,7 +19,17 @@ pytestmark = pytest.mark.slow
 
 STAGES = [
     *("base", "items", "probes", "pairs", "none", "sft", "dpo", "grpo"),
-    *("extract", "features", "classify", "segment", "baselines", "vqa", "sharpen", "tokens"),
+    *(
+        "extract",
+        "features",
+        "classify",
+        "segment",
+        "baselines",
+        "vqa",
+        "sharpen",
+        "tokens",
+        "gaze",
+    ),
     *("harvest", "dictionary", "compare", "report"),
 ]
 

@@ -53,6 +53,22 @@ def test_strict(text, style, form, word):
     assert parse.strict(text, style, form) == word
 
 
+@pytest.mark.parametrize(
+    "text, before",
+    [
+        ("it is red . answer : red", "it is red ."),
+        ("it is red the answer is red", "it is red"),
+        ("answer : red . the answer is blue", "answer : red ."),
+        ("it is red . it is small red", "it is red"),
+        ("answer : red .", ""),
+        ("red", ""),
+        ("", ""),
+    ],
+)
+def test_rationale(text, before):
+    assert parse.rationale(text) == before.split()
+
+
 def test_every_reference_response_is_read_both_ways():
     rng = np.random.default_rng(0)
     scenes, read = sample(load().world, rng, 40, "train"), 0

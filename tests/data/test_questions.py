@@ -5,9 +5,21 @@ import pytest
 
 from steps.data import questions as q
 from steps.data.items import draw, prior, stage1
-from steps.data.language import FACTS, NUMBERS, View, caption, twin, vocabulary
+from steps.data.language import (
+    COLUMNS,
+    FACTS,
+    GAP,
+    NUMBERS,
+    ROWS,
+    View,
+    caption,
+    place,
+    relations,
+    twin,
+    vocabulary,
+)
 from steps.data.parse import lenient, strict
-from steps.data.world import sample
+from steps.data.world import Scenes, sample
 
 RNG = np.random.default_rng
 
@@ -181,3 +193,26 @@ def test_a_story_lets_ask_only_for_relations_that_follow_from_it(world):
                 guessed += 1
                 assert not cells
     assert asked_for > 100 and guessed > 20
+
+
+@pytest.mark.parametrize("canvas", [64, 96])
+def test_places_allow_the_relations_that_some_of_their_pixels_have(canvas):
+    scene = Scenes(canvas, *[np.zeros(0)] * 13)
+    pixels = [[p for p in range(canvas) if place(scene, p, 0).split()[1] == c] for c in COLUMNS]
+    apart = {
+        (i, j): np.unique(np.subtract.outer(pixels[i], pixels[j]))
+        for i in range(3)
+        for j in range(3)
+    }
+    for (row, other_row), dys in apart.items():
+        for (column, other_column), dxs in apart.items():
+            dx, dy = np.meshgrid(dxs, dys)
+            led = abs(abs(dx) - abs(dy)) >= GAP
+            wide = led & (abs(dx) > abs(dy))
+            tall = led & (abs(dx) < abs(dy))
+            ways = {"left": wide & (dx < 0), "right": wide & (dx > 0)}
+            ways |= {"above": tall & (dy < 0), "below": tall & (dy > 0)}
+            a, b = (
+                f"{ROWS[y]} {COLUMNS[x]}" for y, x in ((row, column), (other_row, other_column))
+            )
+            assert relations(a, b, canvas) == {name for name, way in ways.items() if way.any()}

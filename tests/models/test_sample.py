@@ -43,7 +43,7 @@ def test_prompts_are_the_processors_own(asked):
 
 def test_the_likeliest_words_are_those_of_generate(model, asked):
     batch, pixels, *_ = asked
-    drawn = sample(model, batch, pixels, 3, 6, 1e-6, torch.Generator().manual_seed(0))
+    drawn = sample(model, batch, pixels, 3, 6, 1e-6, torch.Generator().manual_seed(0)).words
     with torch.no_grad():
         whole = model.generate(**batch, pixel_values=pixels, max_new_tokens=6, do_sample=False)
     greedy = whole[:, batch["input_ids"].shape[1] :].numpy()
@@ -57,7 +57,8 @@ def test_draws_have_the_chances_that_the_model_gives(model, asked):
     one = {k: v[:1] for k, v in batch.items()}
     never = [model.config.image_token_id, *model.generation_config.suppress_tokens]
     draws = 3000
-    drawn = sample(model, one, pixels[:1], draws, 2, 1.0, torch.Generator().manual_seed(0))[0]
+    drawn = sample(model, one, pixels[:1], draws, 2, 1.0, torch.Generator().manual_seed(0))
+    likely, drawn = drawn.logps[0], drawn.words[0]
 
     def chances(ids):
         mask = torch.ones_like(ids)
@@ -68,6 +69,9 @@ def test_draws_have_the_chances_that_the_model_gives(model, asked):
 
     prompt = one["input_ids"][:, one["attention_mask"][0] == 1]
     first = chances(prompt)
+    with torch.no_grad():
+        whole = model(input_ids=prompt, pixel_values=pixels[:1]).logits[0, -1].log_softmax(-1)
+    np.testing.assert_allclose(likely[:, 0], whole.numpy()[drawn[:, 0]], atol=1e-5)
     found = np.bincount(drawn[:, 0], minlength=len(first)) / draws
     assert abs(found - first).max() < 4 * np.sqrt(0.25 / draws)
     word = next(w for w in np.argsort(-first) if w != model.config.text_config.eos_token_id)
@@ -81,7 +85,7 @@ def test_draws_have_the_chances_that_the_model_gives(model, asked):
 def test_nothing_follows_an_end_and_placeholders_never_come(model, asked):
     batch, pixels, *_ = asked
     rules = model.generation_config
-    drawn = sample(model, batch, pixels, 60, 8, 3.0, torch.Generator().manual_seed(1))
+    drawn = sample(model, batch, pixels, 60, 8, 3.0, torch.Generator().manual_seed(1)).words
     assert drawn.shape == (3, 60, 8)
     ended = 0
     for row in drawn.reshape(-1, 8):
@@ -91,5 +95,5 @@ def test_nothing_follows_an_end_and_placeholders_never_come(model, asked):
         assert not np.isin(words, [model.config.image_token_id, *rules.suppress_tokens]).any()
         assert (row[at[0] + 1 :] == rules.pad_token_id).all() if len(at) else True
     assert 0 < ended < 180
-    again = sample(model, batch, pixels, 60, 8, 3.0, torch.Generator().manual_seed(1))
+    again = sample(model, batch, pixels, 60, 8, 3.0, torch.Generator().manual_seed(1)).words
     assert (again == drawn).all()

@@ -118,6 +118,7 @@ def settings(checkpoints=None, seed=0, arm="arm", train=(), **methods):
     sft = parts | {"items": "train", "targets": "reference", "images": "own", "epochs": 1.0}
     sft |= {"patch_loss": 0.0}
     dpo = parts | {"loss": "dpo", "rejected": "sampled", "epochs": 1.0, "beta": 0.1}
+    dpo |= {"sft_epochs": 0.0, "sft_rate": 1e-2}
     sections = {
         "sft": (Sft, sft),
         "dpo": (Dpo, dpo),
@@ -128,6 +129,8 @@ def settings(checkpoints=None, seed=0, arm="arm", train=(), **methods):
                 "steps": 5,
                 "prompts": 2,
                 "generations": 8,
+                "micro_batch": 16,
+                "refill": 0,
                 "loss": "grpo",
                 "scale": "group",
                 "beta": 0.0,
@@ -147,6 +150,7 @@ def settings(checkpoints=None, seed=0, arm="arm", train=(), **methods):
                 "pivots": 0.4,
                 "divergence": "exact",
                 "floor": 0.9,
+                "measure_every": 0,
             },
         ),
     }

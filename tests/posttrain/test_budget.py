@@ -1,6 +1,5 @@
 """The four currencies, against counts made by hand and by the processor itself."""
 
-import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -66,17 +65,24 @@ def test_no_training_costs_nothing_in_the_same_names(model):
 
 
 def test_an_arms_budget_is_its_items_tokens(trained, base, items, pairs):
-    """SFT and DPO saw 20 items once; SFT's tokens are half of a pair's where lengths are equal."""
+    """SFT and DPO saw 20 items once; a pair's image, question and first words are read once."""
     table = pd.read_parquet(pairs / "pairs.parquet")
     processor = load.processor(base / "instruct")
-    read = budget.lengths(processor, 4, list(table["prompt"]), list(table["response"]))
+    prompts = list(table["prompt"])
+    read = budget.lengths(processor, 4, prompts, list(table["response"]))
+    worse = budget.lengths(processor, 4, prompts, list(table["rejected"]))
+    asked = budget.lengths(processor, 4, prompts, [""] * 20)
+    same = [
+        next(i for i, (a, b) in enumerate(zip(x.split(), y.split(), strict=True)) if a != b)
+        for x, y in zip(table["response"], table["rejected"], strict=True)
+    ]
     sft, dpo = trained["sft"][1], trained["dpo"][1]
     assert sft["budget/tokens"] == read.sum()
-    assert dpo["budget/tokens"] == dpo["budget/reference_tokens"] == 2 * read.sum()
+    both = (read + worse - (asked + same - 1)).sum()
+    assert dpo["budget/tokens"] == dpo["budget/reference_tokens"] == both
     grpo = trained["grpo"][1]
-    asked = budget.lengths(processor, 4, list(table["prompt"]), [""] * 20)
-    assert 80 * asked.min() < grpo["budget/tokens"] <= 80 * (asked.max() + 8)
-    # A group of 8 shares one pass over its image and question.
-    shared = 7 * asked[questions.order(20, 10, 0)].sum()
-    assert grpo["budget/rollout_tokens"] == grpo["budget/tokens"] - shared
-    assert isinstance(read, np.ndarray)
+    # Ten groups of eight share one pass over image and question when they are drawn, and in the
+    # update as well, where the last shared token stands before each answer again.
+    once = asked[questions.order(20, 10, 0)].sum()
+    assert once + 80 <= grpo["budget/rollout_tokens"] <= once + 80 * 8
+    assert once < grpo["budget/tokens"] <= grpo["budget/rollout_tokens"] + 80 - 10

@@ -66,6 +66,6 @@ def test_divergence_is_over_response_tokens_alone(parts, items):
             )
         total += torch.nn.functional.kl_div(old, new, reduction="sum", log_target=True).item()
         count += words
-    found = dose.divergence(model, base, processor, table, images[table["image"].to_numpy()])
+    found = dose.Frozen(base, processor, items).divergence(model)
     assert found == pytest.approx(total / count, rel=1e-4)
     assert found > 0.01

@@ -89,6 +89,23 @@ def test_five_kills_change_nothing(method, kills, trained, inputs, params, weigh
     assert (out / "curves.json").read_bytes() == (whole / "curves.json").read_bytes()
 
 
+@pytest.mark.slow
+def test_kills_in_either_part_of_sft_and_dpo_change_nothing(inputs, params, weights, tmp_path):
+    own = {"dpo": {"sft_epochs": 1.0}}
+    told = params(checkpoints=tmp_path / "checkpoints", **own)
+    told.run.checkpoints.mkdir()
+    for name in ("out", "whole"):
+        (tmp_path / name).mkdir()
+    for kill in (("on_save", 4), ("on_step_end", 3)):  # in SFT; then, gone on from there, in DPO
+        assert attempt("dpo", told, inputs, tmp_path / "out", kill) == signal.SIGKILL
+    assert loop.newest(told.run.checkpoints).name == "step-2"
+    assert attempt("dpo", told, inputs, tmp_path / "out") == 0
+    assert attempt("dpo", params(**own), inputs, tmp_path / "whole") == 0
+    mine, theirs = weights(tmp_path / "out"), weights(tmp_path / "whole")
+    assert {n for n in theirs if not np.array_equal(mine[n], theirs[n])} == set()
+    assert (tmp_path / "out/told").read_text() == (tmp_path / "whole/told").read_text()
+
+
 def test_a_run_killed_after_its_last_step_only_writes(trained, inputs, params, weights, tmp_path):
     told = params(checkpoints=tmp_path / "checkpoints")
     told.run.checkpoints.mkdir()

@@ -35,6 +35,7 @@ def settings(seeds=(0, 1, 2), arms=None, bases=("bundled",)):
         seeds=list(seeds),
         bases={name: Base(source="bundled") for name in bases},
         arms=arms,
+        instruments=["vqa", "sharpen", "tokens", "classify", "segment", "compare"],
         report=SimpleNamespace(samples=6, confidence=0.95, power=0.8),
         run=SimpleNamespace(study="planted", stage="report", base=None, arm=None, seed=None),
     )

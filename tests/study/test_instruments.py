@@ -9,8 +9,9 @@ import pytest
 from steps.behaviour import vqa
 from steps.posttrain import budget, dose, history
 from steps.study import collect
-from steps.study.instruments import PRIMARY, groups
-from steps.study.wording import COSTS, CURVES
+from steps.study.instruments import groups
+from steps.study.rows import PRIMARY
+from steps.study.wording import COSTS, CURVES, FAR
 
 CAPTIONS = Path(__file__).parents[2] / "workflow" / "report" / "page.rst"
 
@@ -26,14 +27,19 @@ def test_curves_are_named_as_training_names_them():
 
 def test_every_lenient_figure_of_vqa_has_its_row():
     rows = [("vqa", k, f, n) for k in ("color", "glyph") for f in ("word",) for n in (True, False)]
-    rows += [("vqa_grey", "color", "word", False), ("vqa_swapped", "color", "word", False)]
+    views = ("vqa_grey", "vqa_swapped", "vqa_far")
+    rows += [(view, "color", "word", view == "vqa_far") for view in views]
     scored = pd.DataFrame(rows, columns=["instrument", "kind", "form", "novel"])
     scored["style"], scored["margin"] = "a", 0.5
     scored["lenient"] = scored["strict"] = scored["well_formed"] = 1
+    scored[["statements", "unread", "true", "whole", "follows"]] = [2.0, 0.0, 2.0, 1.0, 1.0]
     names = set(vqa.summary(scored))
     shown = {row.metric for group in groups(names) for row in group.rows}
     wanted = {n for n in names if n.endswith("/lenient")} | {PRIMARY, "vqa/margin"}
-    assert wanted | {"vqa/ill_formed", "vqa/strict-lenient"} == shown
+    wanted |= {"vqa/ill_formed", "vqa/strict-lenient", "vqa/ladder/loss"}
+    own = {n for n in names if n.startswith("vqa/coherence/")}
+    assert len(own) == 9
+    assert wanted | own | {f"vqa/far/coherence/{n}" for n in FAR} == shown
 
 
 def test_a_new_label_and_a_new_tier_get_rows_by_themselves():

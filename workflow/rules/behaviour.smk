@@ -83,3 +83,33 @@ rule tokens:
         " --base {wildcards.base} --arm {wildcards.arm} --seed {wildcards.seed}"
         " --input model={input.model} --input items={input.questions}"
         " --out {output} > {log} 2>&1"
+
+
+rule gaze:
+    """Measure where heads look, and what blocking, silencing and hiding costs."""
+    input:
+        model="<results>/model/{base}/{arm}/seed{seed}",
+        questions="<results>/items/seed{seed}",
+        code=code("gaze"),
+    output:
+        out=directory("<results>/gaze/{base}/{arm}/seed{seed}"),
+    log:
+        "<logs>/gaze/{base}/{arm}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/gaze/{base}/{arm}/seed{seed}.tsv"
+    wildcard_constraints:
+        seed=one_of(P.gaze.seeds),
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+        gpu=1,
+    params:
+        **PLAN.reads("gaze"),
+    message:
+        "gaze: {wildcards.base}, arm {wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "python -m steps gaze --params {PARAMS} --keys {params.reads}"
+        " --base {wildcards.base} --arm {wildcards.arm} --seed {wildcards.seed}"
+        " --input model={input.model} --input items={input.questions}"
+        " --out {output} > {log} 2>&1"

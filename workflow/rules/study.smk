@@ -8,10 +8,22 @@ SHOWN = {
     "rotation": "rotation of features",
 }
 
-COMPARED = {
-    "compare": expand("<results>/compare/{base}/seed{seed}", base=PLAN.diffed(), seed=P.diff.seeds)
+OWN_SEEDS = {"gaze": P.gaze.seeds}
+READ = {
+    stage: expand(
+        f"<results>/{stage}/{{base}}/{{arm}}/seed{{seed}}",
+        zip,
+        **PLAN.runs(OWN_SEEDS.get(stage)),
+    )
+    for stage in ("model", *P.instruments)
+    if stage != "compare"
 }
-COMPARED = COMPARED if PLAN.diffed() else {}
+if PLAN.probed():
+    READ["baselines"] = expand("<results>/baselines/{base}/seed{seed}", base=P.bases, seed=P.seeds)
+if PLAN.diffed():
+    READ["compare"] = expand(
+        "<results>/compare/{base}/seed{seed}", base=PLAN.diffed(), seed=P.diff.seeds
+    )
 
 
 def report_labels(wildcards):
@@ -20,30 +32,13 @@ def report_labels(wildcards):
     return {"shows": SHOWN.get(kind, kind), "of": where.replace("-", ", ") or "all bases"}
 
 
-rule answers:
-    """Question answering of every arm and nothing else: what learning rates are chosen on."""
-    input:
-        expand("<results>/vqa/{base}/{arm}/seed{seed}", base=P.bases, arm=P.arms, seed=P.seeds),
-    localrule: True
-
-
 rule report:
     """Put every arm's figures on one page, with what they may and may not be taken to say."""
     input:
-        **{
-            stage: expand(
-                f"<results>/{stage}/{{base}}/{{arm}}/seed{{seed}}",
-                base=P.bases,
-                arm=P.arms,
-                seed=P.seeds,
-            )
-            for stage in ("model", "classify", "segment", "vqa", "sharpen", "tokens")
-        },
-        **COMPARED,
+        **READ,
         base=expand("<results>/base/{base}", base=P.bases),
         questions=expand("<results>/items/seed{seed}", seed=P.seeds),
         pairs=expand("<results>/pairs/{base}/seed{seed}", base=P.bases, seed=P.seeds),
-        baselines=expand("<results>/baselines/{base}/seed{seed}", base=P.bases, seed=P.seeds),
         photos=PLAN.photographs,
         code=code("report"),
     output:
@@ -63,16 +58,12 @@ rule report:
         mem_mb=2000,
         runtime=15,
     params:
-        **PLAN.reads("study", "seeds", "bases", "arms", "report"),
+        **PLAN.reads("study", "seeds", "bases", "arms", "instruments", "gaze.seeds", "report"),
     message:
         "report: {RESULTS}/report/index.html"
     shell:
         "python -m steps report --params {PARAMS} --keys {params.reads}"
         " --input base={RESULTS}/base --input items={RESULTS}/items"
-        " --input pairs={RESULTS}/pairs --input model={RESULTS}/model"
-        " --input classify={RESULTS}/classify --input segment={RESULTS}/segment"
-        " --input vqa={RESULTS}/vqa --input sharpen={RESULTS}/sharpen"
-        " --input tokens={RESULTS}/tokens --input baselines={RESULTS}/baselines"
-        " --input photos={input.photos}"
-        + (" --input compare={RESULTS}/compare" if COMPARED else "")
+        " --input pairs={RESULTS}/pairs --input photos={input.photos}"
+        + "".join(f" --input {stage}={RESULTS}/{stage}" for stage in READ)
         + " --out {output} > {log} 2>&1"

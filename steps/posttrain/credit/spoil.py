@@ -1,6 +1,6 @@
 """What the model would have said of a spoilt image: one more forward pass, without gradient."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,19 +49,25 @@ def drift(
     processor: Any,
     temperature: float,
     generator: torch.Generator,
+    spread: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """Token dependency [B, T]: divergence from the next-token distribution under a spoilt image.
 
     given: what the model was called with. hidden: `last_states` of that call. ids [B, T]: the
-    answers. told.divergence: `exact` (the paper's) or `sampled` (the authors' code's).
+    answers. told.divergence: `exact` (the paper's) or `sampled` (the authors' code's). spread:
+    turns states into those of the answers' rows, where the call packed them; answers that share an
+    image in it share the spoilt one.
     """
     patch = model.config.vision_config.patch_size
     spoilt = blacked(given["pixel_values"], patch, processor, generator)
     model(**{**given, "pixel_values": spoilt})
     head, rows = model.get_output_embeddings(), slice(-ids.shape[1] - 1, -1)
     found = []
-    for kept, other, words in zip(*hidden, ids, strict=True):  # one at a time: logits are wide
-        logits = [head(states[rows]).float() / temperature for states in (kept, other)]
+    kept_rows, other_rows = map(spread, hidden)
+    for kept, other, words in zip(
+        kept_rows, other_rows, ids, strict=True
+    ):  # one at a time: logits are wide
+        logits = [head(part[rows]).float() / temperature for part in (kept, other)]
         if told.divergence == "exact":
             found.append(vppo.exact(*logits))
         else:

@@ -16,10 +16,13 @@ from torch import Tensor
 from trl import GRPOTrainer
 
 from steps.models.connectivity import watched
+from steps.models.grouped import Reads
+from steps.posttrain import refill
 from steps.posttrain.credit import (
     anchor,
     chance,
     entropy,
+    gradients,
     inverse,
     low_connectivity,
     lowest,
@@ -31,6 +34,8 @@ from steps.posttrain.credit import (
     vppo,
 )
 from steps.posttrain.credit.seen import Credit, Seen
+from steps.posttrain.credit.select import most
+from steps.posttrain.dose import Frozen
 
 RULES: dict[str, Any] = {
     "uniform": uniform,
@@ -55,15 +60,20 @@ class CreditTrainer(GRPOTrainer):
         *args: Any,
         told: Any,
         depends: Callable[[Tensor, Tensor], Tensor] | None = None,
+        frozen: Frozen | None = None,
+        reads: Reads | None = None,
         **options: Any,
     ) -> None:
         """told: the section `grpo`. depends: which words of answers depend on the image [B, T],
 
-        from token ids of prompts [B, P] and answers; for rules that need it.
+        from token ids of prompts [B, P] and answers; for rules that need it. frozen: what the
+        divergence from the base is measured on. reads: how passes are packed, if they are.
         """
         super().__init__(*args, **options)
         self.rule, self.told, self.depends = RULES[told.credit], told, depends
+        self.frozen, self.reads = frozen, reads
         self.last: Tensor | None = None  # the weights of the last batch [B, T]
+        self.measured: int | None = None  # the last step that was measured
         if "depends" in self.rule.NEEDS and depends is None:
             raise ValueError(f"credit {told.credit!r} has to be told which words depend")
 
@@ -72,33 +82,104 @@ class CreditTrainer(GRPOTrainer):
         """Whether the rule makes a forward pass of its own, over spoilt images."""
         return "drift" in self.rule.NEEDS
 
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """TRL's batch of answers, with flat groups replaced in up to `told.refill` rounds."""
+        batch = super()._generate_and_score_completions(inputs)
+        group, logged = self.num_generations, self._metrics["train"]
+        drawn = {"groups": 0, "prompted": 0}
+        for number in range(self.told.refill):
+            lacking = int(self.accelerator.gather(refill.flat(batch, group).sum()).max())
+            if not lacking:
+                break
+            key = [self.args.seed, self.state.global_step, number, self.accelerator.process_index]
+            more = super()._generate_and_score_completions(
+                refill.others(self.train_dataset, lacking, group, key)
+            )
+            refill.spliced(batch, more, group, self._tokenizer.pad_token_id)
+            drawn["groups"] += lacking
+            drawn["prompted"] += int(more["prompt_mask"][::group].sum())
+        if self.told.refill:
+            for name, count in drawn.items():
+                logged[f"refill/{name}"].append(count)
+            logged["refill/flat"].append(float(refill.flat(batch, group).float().mean()))
+        return batch
+
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         inputs, inner = dict(inputs), self.accelerator.unwrap_model(model)
-        needs, answer = self.rule.NEEDS, inputs["completion_ids"].shape[1]
+        answer, due = inputs["completion_ids"].shape[1], self._due()
+        needs = self.rule.NEEDS | ({"attention"} if due else set())
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
+        told, began, kept = self.told, time.perf_counter(), []
         with ExitStack() as stack:
             watch, hidden = None, None
             if "attention" in needs:
-                told = self.told
+                spread = self.reads.heads if self.reads is not None else None
                 heads = told.heads or None
                 watch = stack.enter_context(
-                    watched(inner, ids, mask, answer, told.layers, heads, told.sinks)
+                    watched(inner, ids, mask, answer, told.layers, heads, told.sinks, spread)
                 )
             if self.spoils:
                 hidden = stack.enter_context(spoil.last_states(inner))
 
             def after(module: Any, args: Any, given: dict[str, Any], out: Any) -> None:
                 handle.remove()  # passes that a rule makes are not the update's
-                inputs["advantages"] = self._credited(inner, inputs, given, out, watch, hidden)
+                self._metrics["train"]["seconds/forward"].append(time.perf_counter() - began)
+                self._compare(inputs, out)
+                found = None if watch is None else watch.connectivity()
+                inputs["advantages"] = self._credited(inner, inputs, given, out, found, hidden)
+                kept.append((out.log_probs, found))
 
             handle = inner.register_forward_hook(after, with_kwargs=True)
             stack.callback(handle.remove)
-            return super()._compute_loss(model, inputs)
+            loss = super()._compute_loss(model, inputs)
+        if due:
+            self._measure(inner, inputs, *kept[0])
+        return loss
+
+    def _due(self) -> bool:
+        """Whether this pass is the first of a step that is measured."""
+        step, every = self.state.global_step, self.told.measure_every
+        fresh = step != self.measured and step < self.state.max_steps
+        if not (every and fresh and step % every == 0):
+            return False
+        self.measured = step
+        return True
+
+    @torch.no_grad()
+    def _compare(self, inputs: dict[str, Any], out: Any) -> None:
+        """Log how far the update's policy is from the one that sampled: the ratio is to be 1."""
+        logged = self._metrics["train"]
+        if self.reads is not None:
+            logged["images"].append(self.reads.images)
+            logged["tokens"].append(self.reads.tokens)
+        if (sampled := inputs.get("sampling_per_token_logps")) is not None:
+            now = out.log_probs[:, -sampled.shape[1] :]
+            ratio = ((now - sampled) * inputs["completion_mask"]).exp()
+            logged["ratio_off"].append(float((ratio - 1).abs().max()))
+
+    def _measure(self, model: Any, inputs: dict[str, Any], logps: Tensor, found: Any) -> None:
+        """Log gradient norms on anchors and on other words, and the divergence from the base."""
+        mask, logged = inputs["completion_mask"].bool(), self._metrics["train"]
+        density = found.mass if self.told.density == "mass" else found.enrichment
+        anchors, rest = gradients.norms(
+            logps[:, -mask.shape[1] :],
+            inputs["advantages"],
+            mask,
+            most(density, mask, self.told.share),
+            self.args.loss_type,
+            model.parameters(),
+        )
+        logged["gradient/anchors"].append(anchors)
+        logged["gradient/others"].append(rest)
+        if anchors + rest > 0:
+            logged["gradient/share"].append(anchors / (anchors + rest))
+        if self.frozen is not None:
+            logged["kl_base"].append(self.frozen.divergence(model))
 
     @torch.no_grad()
     def _credited(
-        self, model: Any, inputs: dict[str, Any], given: dict, out: Any, watch: Any, hidden: Any
+        self, model: Any, inputs: dict[str, Any], given: dict, out: Any, found: Any, hidden: Any
     ) -> Tensor:
         """The batch's advantages [B, T]."""
         start = time.perf_counter()
@@ -107,15 +188,16 @@ class CreditTrainer(GRPOTrainer):
         generator = torch.Generator().manual_seed(
             zlib.crc32(ids.cpu().numpy().tobytes(), self.args.seed)
         )
-        if watch is not None:
-            found = watch.connectivity()
+        if "attention" in self.rule.NEEDS:
             density = found.mass if told.density == "mass" else found.enrichment
             seen |= {"density": density, "pattern": found.pattern}
         if "entropy" in self.rule.NEEDS:
             seen["entropy"] = out.entropy[:, -ids.shape[1] :].detach().float()
         if hidden is not None:
+            spread = self.reads.rows if self.reads is not None else _same
+            processor, heat = self.processing_class, self.temperature
             seen["drift"] = spoil.drift(
-                model, given, hidden, ids, told, self.processing_class, self.temperature, generator
+                model, given, hidden, ids, told, processor, heat, generator, spread
             )
         if self.depends is not None:
             seen["depends"] = self.depends(inputs["prompt_ids"], ids).to(ids.device)
@@ -131,7 +213,7 @@ class CreditTrainer(GRPOTrainer):
         """Add the batch to what TRL logs: shares of tokens, and their weight before scaling."""
         words = max(1, int(seen.mask.sum()))
         logged = self._metrics["train"]
-        logged["credit/seconds"].append(seconds)
+        logged["seconds/credit"].append(seconds)
         logged["credit/weight"].append(float(credit.tokens[seen.mask].sum()) / words)
         if credit.chosen is not None:
             logged["credit/share"].append(float(credit.chosen.sum()) / words)
@@ -141,3 +223,7 @@ class CreditTrainer(GRPOTrainer):
                 logged["credit/recall"].append(hit / max(1, int((seen.depends & seen.mask).sum())))
         if seen.density is not None:
             logged["credit/density"].append(float(seen.density[seen.mask].mean()))
+
+
+def _same(states: Tensor) -> Tensor:
+    return states
