@@ -10,7 +10,7 @@ one layer read, at most 5 %; anchor_flops_share_7b at most 1.2 %; VPPO's authors
 import argparse
 import os
 
-from grpo import Study, compare
+from grpo import Study, Way, compare
 from timing import tell
 
 RULES = ("uniform", "anchor", "vppo")
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each; the median counts")
     options = parser.parse_args()
     os.environ["SIGHTLINE_MIRROR"] = "off"
-    ways = {rule: (rule, True) for rule in RULES}
+    ways: dict[str, Way] = {rule: (rule, True, True) for rule in RULES}
     wall, _ = compare(Study(options.study), ways, options.steps, options.rounds)
     over = {rule: wall[rule] / wall["uniform"] - 1 for rule in RULES[1:]}
     print(

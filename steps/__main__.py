@@ -18,6 +18,7 @@ VERBS = {
     "verify": "check every result of a study against its manifest, params, inputs and code",
     "bundle": "put the bases that a study trained into models/, as bundled ones",
     "card": "write the model card of a study's bundled bases: models/<base>/README.md",
+    "credit": "show a study's comparison of credit rules: docs/credit-<base>.md and .png",
     "tuning": "write the table of learning rates that a study tried: docs/tuning.md",
     "adopt": "let both engines take the verified results of a study as their own",
 }

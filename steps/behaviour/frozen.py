@@ -3,6 +3,7 @@
 All models read the same words, so figures compare between arms.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,50 @@ def asked(
     """
     responses = [" ".join(text.split()) for text in some["response"]]
     texts = rendered(processor, image_tokens, list(some["prompt"]), responses)
+    found, owners, places = _encoded(processor, texts, responses)
+    user = torch.zeros(places.shape[:2], dtype=torch.bool)
+    rows = zip(texts, some["prompt"], responses, places, strict=True)
+    for i, (text, prompt, response, place) in enumerate(rows):
+        asks = text.rindex(prompt.strip(), 0, len(text) - len(response))
+        start, end = place.T
+        user[i] = (end > start) & (end > asks) & (start < asks + len(prompt.strip()))
+    return found, owners, user
+
+
+def in_words(processor: Any, some: pd.DataFrame) -> tuple[Any, list[np.ndarray], Tensor]:
+    """As `asked`, but the scene is told in words where the image was: its textual twin.
+
+    The last returned are the twin's tokens, bool [N, P]. some: has the column truth.
+    """
+    from steps.data.language import told
+
+    responses = [" ".join(text.split()) for text in some["response"]]
+    twins = [told(json.loads(truth)["things"]) for truth in some["truth"]]
+    texts = [
+        processor.tokenizer.apply_chat_template(
+            [{"role": "user", "content": [{"type": "text", "text": f"{twin} {prompt}"}]}],
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+        for twin, prompt in zip(twins, some["prompt"], strict=True)
+    ]
+    texts = [
+        text + ("" if text[-1:].isspace() else " ") + answer
+        for text, answer in zip(texts, responses, strict=True)
+    ]
+    found, owners, places = _encoded(processor, texts, responses)
+    region = torch.zeros(places.shape[:2], dtype=torch.bool)
+    for i, (text, twin, place) in enumerate(zip(texts, twins, places, strict=True)):
+        start, end = place.T
+        first = text.index(twin)
+        region[i] = (end > start) & (end > first) & (start < first + len(twin))
+    return found, owners, region
+
+
+def _encoded(
+    processor: Any, texts: list[str], responses: list[str]
+) -> tuple[Any, list[np.ndarray], Tensor]:
+    """Ids and mask [N, P] of texts that end in responses, these's words, and tokens' places."""
     found = processor.tokenizer(
         texts,
         padding=True,
@@ -47,16 +92,12 @@ def asked(
         return_tensors="pt",
     )
     places = found.pop("offset_mapping")
-    owners, user = [], torch.zeros(places.shape[:2], dtype=torch.bool)
-    rows = zip(texts, some["prompt"], responses, places, strict=True)
-    for i, (text, prompt, response, place) in enumerate(rows):
+    owners = []
+    for text, response, place in zip(texts, responses, places, strict=True):
         first = len(text) - len(response)
         ends = [end - first for start, end in place.tolist() if end > max(first, start)]
         owners.append(np.array([response[: end - 1].count(" ") for end in ends]))
-        asks = text.rindex(prompt.strip(), 0, first)
-        start, end = place.T
-        user[i] = (end > start) & (end > asks) & (start < asks + len(prompt.strip()))
-    return found, owners, user
+    return found, owners, places
 
 
 class Batch:

@@ -4,7 +4,9 @@ All models read the same frozen answers, the reference responses to judged quest
 compare between arms. Three measures of a word: its attention to the image (AT-RL's connectivity,
 2602.11455), how far its distribution moves when the image is spoilt (VPPO's dependency,
 2510.09285), and its entropy. The truth is known: the words that the embedded world records as
-depending on the image. An untrained model of the same shape is the null.
+depending on the image. Two nulls: an untrained model of the same shape; and the same model where
+the scene is told in words and no image is there, since what it pays to any source of the answer is
+not sight.
 """
 
 from collections.abc import Sequence
@@ -44,15 +46,19 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     torch.manual_seed(who.seed or 0)
     untrained = type(model)._from_config(model.config).to(load.device()).eval()
     null = measured(untrained, processor, table, pictures, told)
+    text = measured(model, processor, table, None, told)
     words.to_parquet(out / "tokens.parquet", index=False)
     for at, name in enumerate(("study", "base", "arm", "seed")):
         scores.insert(at, name, getattr(who, name))
     scores.to_parquet(out / "items.parquet", index=False)
     found = _means(scores)
-    for head, part in (("", words), ("untrained/", null)):
+    for head, part in (("", words), ("untrained/", null), ("text/", text)):
         found |= {f"tokens/{head}{name}": value for name, value in levels(part).items()}
-    found["tokens/untrained/density/auroc"] = judged(null, told.share, ["density"])["auroc"].mean()
-    found |= {f"tokens/two/{k}": v for k, v in two_kinds(words["density"].to_numpy()).items()}
+        kinds = two_kinds(part["density"].to_numpy())
+        found |= {f"tokens/{head}two/{name}": value for name, value in kinds.items()}
+        if head:
+            told_apart = judged(part, told.share, ["density"])["auroc"]
+            found[f"tokens/{head}density/auroc"] = float(told_apart.mean())
     return found | {f"tokens/overlap/{k}": v for k, v in overlaps(words, told.share).items()}
 
 
@@ -60,34 +66,40 @@ def measured(
     model: Any,
     processor: Any,
     table: pd.DataFrame,
-    pictures: np.ndarray,
+    pictures: np.ndarray | None,
     told: Any,
     generator: torch.Generator | None = None,
 ) -> pd.DataFrame:
     """One row a word of `table`'s responses: item, place, word, depends, and MEASURES.
 
     density is enrichment: attention on the image over the share of visible tokens that are its.
-    generator: what patches are blacked out by; without it there is no drift.
+    Without pictures the scene is told in words, which take the image's place in it. generator: what
+    patches are blacked out by; without it there is no drift.
     """
     see = load.reader(processor.image_processor)
     patch = model.config.vision_config.patch_size
     rows = []
     for start in range(0, len(table), told.batch):
         some = table.iloc[start : start + told.batch]
-        asked, owners, _ = frozen.asked(processor, model.config.image_seq_length, some)
+        region, shown = None, {}
+        if pictures is None:
+            asked, owners, region = frozen.in_words(processor, some)
+            region = region.to(model.device)
+        else:
+            asked, owners, _ = frozen.asked(processor, model.config.image_seq_length, some)
+            shown["pixel_values"] = see(pictures[start : start + len(some)]).to(model.device)
         answer, asked = max(map(len, owners)), asked.to(model.device)
-        seen = see(pictures[start : start + len(some)]).to(model.device)
+        told_apart = (asked["input_ids"], asked["attention_mask"], answer, told.layers)
         with torch.inference_mode():
-            mask = asked["attention_mask"]
-            with watched(model, asked["input_ids"], mask, answer, told.layers) as watch:
-                kept = model(**asked, pixel_values=seen, logits_to_keep=answer + 1).logits
+            with watched(model, *told_apart, region=region) as watch:
+                kept = model(**asked, **shown, logits_to_keep=answer + 1).logits
             chances = kept[:, :-1].float().log_softmax(-1)
             found = {
                 "density": watch.connectivity().enrichment,
                 "entropy": -(chances.exp() * chances).sum(-1),
             }
             if generator is not None:
-                spoilt = blacked(seen, patch, processor, generator)
+                spoilt = blacked(shown["pixel_values"], patch, processor, generator)
                 other = model(**asked, pixel_values=spoilt, logits_to_keep=answer + 1).logits
                 found["drift"] = exact(chances, other[:, :-1].float())
         for i, (item, owner) in enumerate(zip(some.itertuples(), owners, strict=True)):

@@ -173,6 +173,12 @@ def contents(view: View) -> list[list[str]]:
     return found + ([[f"letter {view.letter}", view.letter_place]] if view.letter else [])
 
 
+def told(things: list[list[str]]) -> str:
+    """A scene's `contents` as a textual twin, without relations and ground."""
+    parts = [f"{'the' if n.startswith('letter ') else 'a'} {n} at the {p}" for n, p in things]
+    return "scene : " + " ; ".join(parts) + " ."
+
+
 def twin(
     view: View, rng: np.random.Generator, relations: int = 2
 ) -> tuple[str, list[tuple[int, int]]]:

@@ -58,6 +58,7 @@ def watched(
     heads: Sequence[int] | None = None,
     sinks: Sinks = "keep",
     spread: Callable[[Tensor], Tensor] | None = None,
+    region: Tensor | None = None,
 ) -> Iterator["Watch"]:
     """While open, a forward pass of `model` on `ids` leaves its connectivity in what is given.
 
@@ -66,9 +67,11 @@ def watched(
     heads. sinks: `keep` all attention; `first` leaves out the first visible key (BOS); `image`
     leaves out image tokens that every row looks at; what is left is scaled to sum to 1. spread:
     turns queries and keys into those of `ids`, where the pass has another layout
-    (`steps.models.grouped`). Raises StageError for a layer or head that the model does not have.
+    (`steps.models.grouped`). region: bool [B, L], tokens that take the image's place, where there
+    is none. Raises StageError for a layer or head that the model does not have.
     """
-    watch = Watch(ids == model.config.image_token_id, mask.bool(), answer, heads, sinks, spread)
+    region = ids == model.config.image_token_id if region is None else region
+    watch = Watch(region, mask.bool(), answer, heads, sinks, spread)
     with reading(model, layers, watch):
         yield watch
 

@@ -5,6 +5,12 @@ right is rewarded, and a sample's advantage is its reward against its group's me
 over the sample's tokens is the credit rule's business (`steps.posttrain.credit`). Sampling and
 updates are aligned (every batch of samples is used once), so the ratio to the sampling policy is 1
 and clipping never bites: how far it is from 1 is logged.
+
+What may go wrong: a group that is all right or all wrong has no gradient (`frac_reward_zero_std`
+counts them), or gives way to another (`refill`). An answer that is cut short counts as it reads
+(`completions/clipped_ratio`). None is empty, since its end is a token; an image's placeholder is
+never drawn. A reward that is not finite counts 0 (`reward/not_finite`); one that raises stops the
+run with a sentence.
 """
 
 import warnings

@@ -91,11 +91,13 @@ def behaviour(names: set[str]) -> list[Group]:
             "On reference answers: how well a measure tells the words that are known to depend on "
             "the image from the others, in points (chance: 50). Attention is what AT-RL picks its "
             "anchors by, a spoilt image what VPPO picks its pivots by; entropy looks at no image. "
-            "Untrained: a model of the same shape with random weights.",
+            "Untrained: a model of the same shape with random weights. Told in words: no image, "
+            "attention is that on the words that tell the scene.",
             "points",
             [
                 Row("tokens/density/auroc", "attention on the image, AUROC"),
                 Row("tokens/untrained/density/auroc", "the same, untrained", inner=True),
+                Row("tokens/text/density/auroc", "the same, scene told in words", inner=True),
                 Row("tokens/drift/auroc", "change under a spoilt image, AUROC"),
                 Row("tokens/entropy/auroc", "entropy, AUROC"),
                 Row("tokens/density/precision", "attention: picked words that depend on it"),
@@ -103,6 +105,8 @@ def behaviour(names: set[str]) -> list[Group]:
                 Row("tokens/entropy/precision", "entropy: picked words that depend on it"),
                 Row("tokens/overlap/density_drift", "picked by attention and by a spoilt image"),
                 Row("tokens/two/share", "share of the more tied of two kinds of words"),
+                Row("tokens/untrained/two/share", "the same, untrained", inner=True),
+                Row("tokens/text/two/share", "the same, scene told in words", inner=True),
             ],
         ),
         Group(

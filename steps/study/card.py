@@ -146,11 +146,11 @@ def write(params: Any, results: Path, base: str, folder: Path) -> list[dict[str,
     return found
 
 
-def show(results: Path, base: str, folder: Path) -> None:
-    """Copy a report's picture and table of results into a folder that the README links to.
+def show(results: Path, base: str, folder: Path, figure: str, table: str) -> None:
+    """Copy a figure and a table of a study's report into a folder that the README links to.
 
-    Raises FileNotFoundError where the study has no report.
+    Raises FileNotFoundError where the report does not have them.
     """
     folder.mkdir(exist_ok=True)
-    for name in (f"figures/differences-{base}.png", f"tables/results-{base}.md"):
+    for name in (f"figures/{figure}-{base}.png", f"tables/{table}-{base}.md"):
         shutil.copyfile(results / "report" / name, folder / Path(name).name)

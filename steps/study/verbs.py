@@ -1,4 +1,4 @@
-"""The verbs of `python -m steps`: check, study, dvc, verify, bundle, card, tuning, adopt."""
+"""The verbs of `python -m steps`, as steps/__main__.py lists them."""
 
 import argparse
 import os
@@ -66,7 +66,16 @@ def card(options: argparse.Namespace) -> None:
     for base in found.bases("bundled"):
         for gate in write(found.params, Path(found.results), base, Path("models") / base):
             print(f"{base}: {gate['gate']}: {gate['value']:.3f} {'' if gate['met'] else 'NOT MET'}")
-        show(Path(found.results), base, Path("docs"))
+        show(Path(found.results), base, Path("docs"), "differences", "results")
+
+
+def credit(options: argparse.Namespace) -> None:
+    """Show what a study's report says of credit rules in docs/."""
+    from steps.study.card import show
+
+    found = plan(options.study)
+    for base in found.params.bases:
+        show(Path(found.results), base, Path("docs"), "credit", "credit")
 
 
 def tuning(options: argparse.Namespace) -> None:

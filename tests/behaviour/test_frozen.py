@@ -1,5 +1,7 @@
 """Frozen answers: which tokens are whose, and what a batch says of them."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -73,3 +75,20 @@ def test_rows_predict_the_next_token(read):
     answers = batch.asked["input_ids"][:, -batch.real.shape[1] :][batch.real]
     assert torch.equal(predicted, answers) and rows.shape == batch.user.shape
     assert not (batch.user & rows).any()
+
+
+def test_a_scene_in_words_takes_the_images_place(asked):
+    """The marked tokens are the twin, the owners are the response's words, and no image is left."""
+    folder, table, _ = asked
+    processor = load.processor(folder / "model")
+    some = table.iloc[:6]
+    found, owners, region = frozen.in_words(processor, some)
+    rows = zip(some.itertuples(), found["input_ids"], owners, region, strict=True)
+    for row, ids, owner, marks in rows:
+        told = processor.tokenizer.decode(ids[marks]).split()
+        things = json.loads(row.truth)["things"]
+        assert told[:2] == ["scene", ":"] and told[-1] == "."
+        assert {w for name, place in things for w in (*name.split(), *place.split())} <= set(told)
+        assert (owner == np.arange(len(row.response.split()))).all()
+        assert processor.tokenizer.decode(ids[-len(owner) :]) == row.response
+    assert not (found["input_ids"] == processor.tokenizer.convert_tokens_to_ids("<image>")).any()

@@ -76,6 +76,9 @@ def test_words_are_read_where_they_are_predicted(asked, told):
         np.testing.assert_allclose(part["entropy"], entropy, rtol=1e-4)
         assert (part["density"] > 0).all() and (part["drift"] >= -1e-6).all()
     assert found["drift"].max() > 1e-6
+    words = tokens.measured(model, processor, some, None, told)
+    assert (words["density"] > 0).all() and words["word"].tolist() == found["word"].tolist()
+    assert not np.allclose(words["density"], found["density"])
     blind = tokens.measured(model, processor, some, pictures, told)
     assert "drift" not in blind and np.allclose(blind["density"], found["density"])
 

@@ -85,8 +85,8 @@ def test_the_readmes_picture_and_table_are_the_reports(results):
     for name in ("figures/differences-b.png", "tables/results-b.md"):
         (results / "report" / name).parent.mkdir(parents=True)
         (results / "report" / name).write_text(name)
-    card.show(results, "b", results / "docs")
+    card.show(results, "b", results / "docs", "differences", "results")
     assert (results / "docs" / "results-b.md").read_text() == "tables/results-b.md"
     assert (results / "docs" / "differences-b.png").read_text() == "figures/differences-b.png"
     with pytest.raises(FileNotFoundError, match="differences-other"):
-        card.show(results, "other", results / "docs")
+        card.show(results, "other", results / "docs", "differences", "results")

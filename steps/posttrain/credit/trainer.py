@@ -2,7 +2,8 @@
 
 The pass that the update makes anyway is the first over a rollout, so the policy is the one that
 sampled: what a rule looks at is read there, and TRL's loss takes the [B, T] advantages that come
-out. One method is overridden; a test holds that weights of one leave TRL's training bit for bit.
+out. Credit is one overridden method, `_compute_loss`; a test holds that weights of one leave TRL's
+training bit for bit. Another fills batches up, where `refill` asks for that.
 """
 
 import time
