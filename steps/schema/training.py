@@ -132,6 +132,7 @@ Credit = Literal[
     "random",
     "entropy",
     "vppo",
+    "pgpo",
     "oracle",
 ]
 """Ways to spread an answer's credit over its tokens, each a module of `steps.posttrain.credit`."""
@@ -163,6 +164,7 @@ class Grpo(Section):
     heads: list[Whole]
     density: Literal["mass", "enrichment"]
     sinks: Literal["keep", "first", "image"]
+    spoil: Rate
     pivots: Rate
     divergence: Literal["exact", "sampled"]
     floor: Share

@@ -147,6 +147,7 @@ def settings(checkpoints=None, seed=0, arm="arm", train=(), **methods):
                 "heads": [],
                 "density": "enrichment",
                 "sinks": "keep",
+                "spoil": 0.5,
                 "pivots": 0.4,
                 "divergence": "exact",
                 "floor": 0.9,

@@ -219,3 +219,15 @@ def test_half_of_the_patches_are_blacked_out(inputs):
     assert found.unique().tolist() == pytest.approx([-mean / std, 1.0])
     assert (found != 1).float().mean().item() == pytest.approx(0.5, abs=0.05)
     assert not torch.equal(found[0], found[1])
+
+
+def test_pgpo_by_hand():
+    """Below the threshold in a straight line from 0 to 1, above it from 1 to 1 + boost."""
+    drift = torch.tensor([[0.0, 0.2, 0.5, 1.0, 9.0]]).expm1()  # logarithms of 1 + S
+    mask = torch.tensor([[1, 1, 1, 1, 0]]).bool()
+    seen = Seen(mask, torch.ones(1), torch.Generator(), drift=drift)
+    given = RULES["pgpo"].weigh(seen, told(pivots=0.4, boost=2.0))
+    assert given.tokens[0].tolist() == pytest.approx([0.0, 0.5, 1 + 2 * 0.1 / 0.6, 3.0, 0.0])
+    alike = Seen(mask, torch.ones(1), torch.Generator(), drift=torch.full((1, 5), 0.3))
+    given = RULES["pgpo"].weigh(alike, told(pivots=0.4, boost=2.0))
+    assert given.tokens[0].tolist() == [1.0, 1.0, 1.0, 1.0, 0.0]

@@ -10,7 +10,7 @@ from torch import Tensor
 from steps.posttrain.credit import vppo
 
 SPOILT = 0.5
-"""Share of an image's patches that are blacked out, each with this probability."""
+"""Share of an image's patches that VPPO blacks out."""
 
 
 @contextmanager
@@ -28,13 +28,15 @@ def last_states(model: Any) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def blacked(pixels: Tensor, patch: int, processor: Any, generator: torch.Generator) -> Tensor:
-    """Images [B, 3, H, W] with each patch black by chance, drawn for each image anew."""
+def blacked(
+    pixels: Tensor, patch: int, processor: Any, generator: torch.Generator, share: float = SPOILT
+) -> Tensor:
+    """Images [B, 3, H, W] with each patch black with a chance of `share`, drawn for each anew."""
     images = processor.image_processor
     mean, std = (torch.tensor(images.to_dict()[k]) for k in ("image_mean", "image_std"))
     black = (-mean / std).to(pixels)[:, None, None]
     rows, columns = (-(-side // patch) for side in pixels.shape[-2:])
-    out = torch.rand(len(pixels), 1, rows, columns, generator=generator) < SPOILT
+    out = torch.rand(len(pixels), 1, rows, columns, generator=generator) < share
     out = out.repeat_interleave(patch, 2).repeat_interleave(patch, 3)
     out = out[..., : pixels.shape[-2], : pixels.shape[-1]].to(pixels.device)
     return torch.where(out, black, pixels)
@@ -59,7 +61,7 @@ def drift(
     image in it share the spoilt one.
     """
     patch = model.config.vision_config.patch_size
-    spoilt = blacked(given["pixel_values"], patch, processor, generator)
+    spoilt = blacked(given["pixel_values"], patch, processor, generator, told.spoil)
     model(**{**given, "pixel_values": spoilt})
     head, rows = model.get_output_embeddings(), slice(-ids.shape[1] - 1, -1)
     found = []

@@ -28,6 +28,7 @@ from steps.posttrain.credit import (
     low_connectivity,
     lowest,
     oracle,
+    pgpo,
     scale,
     shuffled,
     spoil,
@@ -48,6 +49,7 @@ RULES: dict[str, Any] = {
     "random": chance,
     "entropy": entropy,
     "vppo": vppo,
+    "pgpo": pgpo,
     "oracle": oracle,
 }
 """Every rule by the name that params.yaml gives it."""
