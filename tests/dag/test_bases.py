@@ -20,7 +20,7 @@ def test_a_base_from_the_hub_is_not_diffed(house, snakemake_plans, both):
     planned, _ = snakemake_plans(house)
     assert planned["hub"] == planned["report"] == 1
     assert [planned.get(stage, 0) for stage in DIFFING] == [int(both)] * 3
-    assert planned["vqa"] == planned["segment"] == (10 if both else 5)
+    assert planned["vqa"] == planned["segment"] == (12 if both else 6)
     done = toy.call(house, "steps", "dvc", "--fix")
     assert done.returncode == 0, done.stderr
     told = (house / "dvc.yaml").read_text()
