@@ -25,8 +25,10 @@ REPOSITORY = Path(__file__).parents[2]
 SMALL = {
     "study": {"name": "foreign"},
     "seeds": [0],
-    "arms": {"continue": None, "dpo": None, "grpo": None},
-    "items": {"train": 24, "stage1": 8, "tune": 8, "vqa": 24},
+    "arms": dict.fromkeys(
+        ("continue", "dpo", "grpo", "anchor", "sighted", "shuffled", "frozen_eye")
+    ),
+    "items": {"train": 24, "stage1": 8, "tune": 8, "vqa": 24, "far": 8},
     "probes": {
         "classify_train": 60,
         "classify_test": 30,
@@ -40,6 +42,7 @@ SMALL = {
     "vqa": {"blind": 8, "max_tokens": 6},
     "sharpen": {"items": 6, "draws": 2, "max_tokens": 6},
     "tokens": {"items": 6, "layers": [1]},
+    "gaze": {"items": 12, "layers": [1], "draws": 1, "kept": [0.5, 1.0]},
     "classify": {"penalties": [1.0], "digits_draws": 2},
     "segment": {"epochs": 1, "rates": [0.1]},
     "report": {"samples": 2},
@@ -212,7 +215,7 @@ def test_a_study_of_it_runs_to_its_report(there, tmp_path):
         model, seen = {"model": f"model/{level}"}, {"probes": probes}
         told = run("vqa", f"vqa/{level}", ["vqa"], model | {"items": items}, *who)
         assert np.isfinite(told["vqa/margin"])
-        for stage in ("sharpen", "tokens"):
+        for stage in ("sharpen", "tokens", "gaze"):
             run(stage, f"{stage}/{level}", [stage], model | {"items": items}, *who)
         run("extract", f"extract/{level}", ["extract"], model, *who)
         cut = {"extract": f"extract/{level}"}
@@ -220,8 +223,8 @@ def test_a_study_of_it_runs_to_its_report(there, tmp_path):
         seen["features"] = f"features/{level}"
         for probe in ("classify", "segment"):
             run(probe, f"{probe}/{level}", [probe], seen, *who)
-    stages = "base items pairs model classify segment vqa sharpen tokens baselines".split()
-    keys = ["study", "seeds", "bases", "arms", "report"]
+    stages = "base items pairs model classify segment vqa sharpen tokens gaze baselines".split()
+    keys = ["study", "seeds", "bases", "arms", "instruments", "gaze.seeds", "report"]
     told = run("report", "report", keys, {stage: stage for stage in stages}, seed=None)
     assert told["report/missing"] == 0
     page = (results / "report/index.html").read_text()
