@@ -2,8 +2,9 @@
 
 A contrast counts only where the study could have told rules apart at all. Its premises are fixed
 here: plain GRPO's reward has to rise by `RISE` points, and true credit (`oracle`) has to differ
-from a reward by chance. The unit is the seed; p-values are corrected by Holm (1979) over the
-contrasts of one measure.
+from a reward by chance, in right answers to questions not trained on (a coin's own reward says
+nothing of answers, so the arm that it pays has no part in measures of reward). The unit is the
+seed; p-values are corrected by Holm (1979) over the contrasts of one measure.
 """
 
 from collections.abc import Sequence
@@ -42,7 +43,8 @@ def told(found: Any, curves: dict[str, Any], params: Any, base: str) -> dict[str
     pairs = [(a, b, what) for a, b, what in CONTRASTS if a in arms and b in arms]
     if not any(a != "uniform" for a, _, _ in pairs):
         return {}
-    values = {name: _measures(found, curves, base, arm) for name, arm in arms.items()}
+    paid = {arm: {} if name == "coin" else curves.get(arm, {}) for name, arm in arms.items()}
+    values = {name: _measures(found, paid, base, arm) for name, arm in arms.items()}
     level = params.report.confidence
     premises = []
     if "uniform" in arms and (rise := _rise(curves.get(arms["uniform"], {}))):
@@ -50,9 +52,10 @@ def told(found: Any, curves: dict[str, Any], params: Any, base: str) -> dict[str
         what = f"uniform's reward rises by {RISE:g} points"
         premises.append({"what": what, "met": one["mean"] >= RISE, **one})
     if {"oracle", "coin"} <= set(arms):
-        one = _told(_gap(values["oracle"]["reward"], values["coin"]["reward"]), level)
+        one = _told(_gap(values["oracle"]["lenient"], values["coin"]["lenient"]), level)
         apart = one["low"] is not None and not one["low"] <= 0 <= one["high"]
-        premises.append({"what": "oracle's reward differs from a coin's arm", "met": apart, **one})
+        what = "oracle answers otherwise than an arm that a coin paid"
+        premises.append({"what": what, "met": apart, **one})
     rows = []
     for measure in MEASURES:
         some = [

@@ -54,6 +54,8 @@ def test_arms_are_known_by_their_credit(study):
     assert row["mean"] == pytest.approx(100 * (0.09 - 0.04) * 9 / 8, abs=0.3) and row["n"] == 8
     assert row["low"] > 0 and row["holm"] >= row["p"]
     assert find(told, "anchor/density", "shuffled/density")["p"] > 0.05
+    coins = [r for r in told["rows"] if "coin" in (r["one"], r["other"])]
+    assert {r["measure"] for r in coins} == {"lenient"}, "a coin's own reward is no measure"
     premises = told["premises"]
     assert [p["met"] for p in premises] == [True, True] and told["informative"]
 
