@@ -70,6 +70,7 @@ def told(found: Any, curves: dict[str, Any], params: Any, base: str) -> dict[str
         for name, of in values.items()
     }
     return {
+        "seeds": list(params.seeds),
         "arms": arms,
         "means": means,
         "premises": premises,

@@ -34,7 +34,9 @@ def section(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
 
 def markdown(told: dict[str, Any]) -> str:
     """The same without pictures."""
-    text = tables.markdown(["premise", "found", "met"], _premises(told)) + "\n"
+    seeds = ", ".join(map(str, told["seeds"]))
+    text = f"# Credit rules\n\nSeeds: {seeds}. Differences are paired over seeds.\n\n"
+    text += tables.markdown(["premise", "found", "met"], _premises(told)) + "\n"
     if not told["informative"]:
         text += f"**{UNINFORMATIVE}**\n\n"
     names = {name: name if name == arm else f"{name} ({arm})" for name, arm in told["arms"].items()}
