@@ -112,7 +112,7 @@ def credit(told: dict[str, Any], lines: dict[str, Any], base: str, folder: Path)
     arms = {
         name: arm for name, arm in told.get("arms", {}).items() if "reward" in lines.get(arm, {})
     }
-    shown = [name for name in arms if name != "uniform"]
+    shown = [name for name in arms if name not in ("uniform", "coin")]  # a coin's reward is its own
     if not shown:
         return None
     plt, across = begin(), min(4, len(shown))
