@@ -58,18 +58,8 @@ def in_words(processor: Any, some: pd.DataFrame) -> tuple[Any, list[np.ndarray],
 
     responses = [" ".join(text.split()) for text in some["response"]]
     twins = [told(json.loads(truth)["things"]) for truth in some["truth"]]
-    texts = [
-        processor.tokenizer.apply_chat_template(
-            [{"role": "user", "content": [{"type": "text", "text": f"{twin} {prompt}"}]}],
-            tokenize=False,
-            add_generation_prompt=True,
-        )
-        for twin, prompt in zip(twins, some["prompt"], strict=True)
-    ]
-    texts = [
-        text + ("" if text[-1:].isspace() else " ") + answer
-        for text, answer in zip(texts, responses, strict=True)
-    ]
+    prompts = [f"{twin} {prompt}" for twin, prompt in zip(twins, some["prompt"], strict=True)]
+    texts = rendered(processor, 0, prompts, responses)
     found, owners, places = _encoded(processor, texts, responses)
     region = torch.zeros(places.shape[:2], dtype=torch.bool)
     for i, (text, twin, place) in enumerate(zip(texts, twins, places, strict=True)):

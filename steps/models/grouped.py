@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from steps.models.look import distinct
 from steps.models.packed import mask as sight
 
 PER_TOKEN = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1", "label_mask")
@@ -70,7 +71,9 @@ def grouped(model: Any) -> Iterator[Reads]:
         if not given.get("fused_lm_head") or given.get("labels") is None:
             return args, given
         ids, mask, pixels = (given.get(k) for k in ("input_ids", "attention_mask", "pixel_values"))
-        first, owner = ([], []) if pixels is None else distinct(pixels)
+        first, owner = (
+            ([], []) if pixels is None else distinct(pixels.detach().float().cpu().numpy())
+        )
         found = layout(ids, mask, owner) if len(owner) == len(ids) else None
         if pixels is None or found is None or not whole(found, ids, first):
             reads.layout, reads.images, reads.tokens = None, len(owner), int(mask.sum())
@@ -110,21 +113,6 @@ def grouped(model: Any) -> Iterator[Reads]:
         reads.layout = None
         for handle in handles:
             handle.remove()
-
-
-def distinct(pixels: Tensor) -> tuple[list[int], list[int]]:
-    """Rows of the first of each of the equal images in `pixels` [N, ...], and each row's own [N].
-
-    Images count as equal where they are so bit for bit.
-    """
-    numbers: dict[bytes, int] = {}
-    first, owner = [], []
-    for row, image in enumerate(pixels.detach().float().cpu().numpy()):
-        number = numbers.setdefault(image.tobytes(), len(numbers))
-        if number == len(first):
-            first.append(row)
-        owner.append(number)
-    return first, owner
 
 
 def layout(ids: Tensor, mask: Tensor, owner: list[int]) -> Layout:

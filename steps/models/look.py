@@ -25,9 +25,7 @@ class Looked:
         ids = self._whole(["?"], [""])["input_ids"]
         marks = np.flatnonzero(ids[0].numpy() == model.config.image_token_id)
         self.before = ids[0, : int(marks[-1]) + 1]
-        numbers: dict[bytes, int] = {}
-        place = [numbers.setdefault(picture.tobytes(), len(numbers)) for picture in pictures]
-        first = [place.index(number) for number in range(len(numbers))]
+        first, place = distinct(pictures)
         seen = load.reader(processor.image_processor)(pictures[first]).to(model.device)
         ids = self.before.expand(len(first), -1).to(model.device)
         with torch.inference_mode():
@@ -95,3 +93,13 @@ class Looked:
         some.layers = [copy.copy(layer) for layer in self.cache.layers]
         some.batch_select_indices(torch.from_numpy(rows).to(self.model.device))
         return some
+
+
+def distinct(images: np.ndarray) -> tuple[list[int], list[int]]:
+    """The first row of each distinct image of `images` [N, ...], and each row's number there [N].
+
+    Images count as equal where they are so bit for bit.
+    """
+    numbers: dict[bytes, int] = {}
+    place = [numbers.setdefault(image.tobytes(), len(numbers)) for image in images]
+    return [place.index(number) for number in range(len(numbers))], place

@@ -24,11 +24,13 @@ class Drawn(NamedTuple):
 def rendered(processor: Any, image_tokens: int, texts: list[str], begun: list[str]) -> list[str]:
     """Questions with their image as the model reads them, up to where their answers go on.
 
-    begun: the words that each answer has to begin with, or an empty text.
+    begun: the words that each answer has to begin with, or an empty text. image_tokens: 0 where
+    there is no image.
     """
     found, mark = [], processor.image_token
+    image = [{"type": "image"}] if image_tokens else []
     for text, start in zip(texts, begun, strict=True):
-        talk = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
+        talk = [{"role": "user", "content": [*image, {"type": "text", "text": text}]}]
         asked = processor.tokenizer.apply_chat_template(
             talk, tokenize=False, add_generation_prompt=True
         )
@@ -106,12 +108,12 @@ def sample(
         scores = out.logits.expand(n, draws, -1)
         for t in range(max_tokens):
             scores = scores / temperature
-            likely = scores.log_softmax(-1).float()
+            total = scores.logsumexp(-1)
             scores[..., list(never)] = -torch.inf
             chances = scores.softmax(-1).flatten(0, 1).cpu()  # where the generator is
             drawn = torch.multinomial(chances, 1, generator=generator).view(n, draws).to(place)
             words[..., t] = torch.where(done, rules.pad_token_id, drawn)
-            logps[..., t] = likely.gather(-1, drawn[..., None])[..., 0]
+            logps[..., t] = scores.gather(-1, drawn[..., None])[..., 0] - total
             done |= torch.isin(drawn, stop)
             if done.all() or t + 1 == max_tokens:
                 break

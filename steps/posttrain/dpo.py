@@ -62,8 +62,8 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
             processing_class=processor,
         )
         points = loop.fit(trainer, params.run, "dpo.learning_rate")
-    told_apart = (list(items[name]) for name in ("prompt", "chosen", "rejected"))
-    tokens = budget.paired(processor, model.config.image_seq_length, *told_apart)
+    texts = (list(items[name]) for name in ("prompt", "chosen", "rejected"))
+    tokens = budget.paired(processor, model.config.image_seq_length, *texts)
     both = budget.Passes(int(tokens[sequence].sum()), len(sequence))
     moved = save.finish(model, inputs, out)
     settings.write(args, out)
@@ -86,6 +86,7 @@ def _tuned(
     if run.checkpoints is not None:
         run = replace(run, checkpoints=run.checkpoints / "sft")
     images = inputs["items"] / "train_images.npy"
-    options = {"params": SimpleNamespace(train=train, run=run), "name": "sft"}
-    _, _, read = sft.fit(model, processor, items, images, steps, told.sft_rate, **options)
+    own = SimpleNamespace(train=train, run=run)
+    names = {"key": "dpo.sft_rate", "name": "sft"}
+    _, _, read = sft.fit(model, processor, items, images, steps, told.sft_rate, own, **names)
     return steps, read

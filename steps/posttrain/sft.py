@@ -46,12 +46,13 @@ def fit(
     params: Any,
     maps: np.ndarray | None = None,
     patch_loss: float = 0.0,
+    key: str = "sft.learning_rate",
     name: str = "train",
 ) -> tuple[list[dict[str, float]], Any, budget.Passes]:
     """Train `model` for `steps` steps on `items`; returns points, arguments and what it read.
 
     images: the array that items' images are in. maps uint8 [N, H, W]: what fills each pixel of
-    them, for a patch_loss. params: the sections train and run. name: its curves' in the event log.
+    them, for a patch_loss. params: the sections train and run. key, name: as `loop.fit` has them.
     """
     from trl import SFTConfig, SFTTrainer
 
@@ -83,7 +84,6 @@ def fit(
             processing_class=processor,
             **options,
         )
-        key = "sft.learning_rate" if name == "train" else "dpo.sft_rate"
         points = loop.fit(trainer, params.run, key, name)
     read = budget.lengths(
         processor, model.config.image_seq_length, list(items["prompt"]), list(items["response"])

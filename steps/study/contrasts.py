@@ -120,11 +120,7 @@ def _gap(one: dict[int, float], other: dict[int, float]) -> list[float]:
 
 def _told(gaps: list[float], confidence: float) -> dict[str, Any]:
     """Mean, t interval, number and two-sided p of paired differences."""
-    interval = stats.paired(gaps, confidence)
-    if interval is None:
-        return {"mean": None, "low": None, "high": None, "n": 0, "p": 1.0}
-    found = {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
-    return found | {"p": stats.p_value(gaps)}
+    return stats.plain(gaps, confidence) | {"p": stats.p_value(gaps)}
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -7,8 +7,9 @@ are independent.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ def paired(differences: Sequence[float], confidence: float) -> Interval | None:
 
     half = float(t.ppf((1 + confidence) / 2, n - 1)) * deviation(differences) / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n)
+
+
+def plain(differences: Sequence[float], confidence: float) -> dict[str, Any]:
+    """`paired` as plain values: mean, low, high, n; no mean and n = 0 where there are none."""
+    interval = paired(differences, confidence)
+    return asdict(interval) if interval else {"mean": None, "low": None, "high": None, "n": 0}
 
 
 def p_value(differences: Sequence[float]) -> float:

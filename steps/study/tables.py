@@ -92,10 +92,7 @@ def _average(arms: Any) -> list[float]:
 def minus(one: dict[int, float], other: dict[int, float], confidence: float) -> dict[str, Any]:
     """The paired difference over the seeds that both have, with its t interval."""
     seeds = sorted(set(one) & set(other))
-    interval = stats.paired([one[s] - other[s] for s in seeds], confidence)
-    if interval is None:
-        return {"mean": None, "low": None, "high": None, "n": 0}
-    return {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
+    return stats.plain([one[s] - other[s] for s in seeds], confidence)
 
 
 def everywhere(params: Any) -> list[str]:

@@ -69,3 +69,9 @@ def read(asked, tmp_path_factory):
         table=table,
         pictures=pictures,
     )
+
+
+@pytest.fixture(scope="module")
+def batch(read):
+    """All of `read` as one batch."""
+    return frozen.Batch(read.model, read.processor, read.table, read.pictures)

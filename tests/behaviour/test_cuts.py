@@ -19,11 +19,6 @@ IMAGE = range(2, 66)
 
 
 @pytest.fixture(scope="module")
-def batch(read):
-    return Batch(read.model, read.processor, read.table, read.pictures)
-
-
-@pytest.fixture(scope="module")
 def sight(batch):
     return cuts.sight(batch.asked["attention_mask"], batch.known)
 

@@ -6,18 +6,13 @@ import pytest
 import torch
 
 from steps.behaviour import heads
-from steps.behaviour.frozen import Batch, asked
+from steps.behaviour.frozen import asked
 from steps.models import load
 from steps.models.connectivity import reading, watched
 from steps.models.sample import prompts
 
 IMAGE = slice(2, 66)
 """Where the image stands: behind `user :`."""
-
-
-@pytest.fixture(scope="module")
-def batch(read):
-    return Batch(read.model, read.processor, read.table, read.pictures)
 
 
 @pytest.fixture(scope="module")

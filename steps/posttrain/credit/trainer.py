@@ -74,7 +74,7 @@ class CreditTrainer(GRPOTrainer):
         """
         super().__init__(*args, **options)
         self.rule, self.told, self.depends = RULES[told.credit], told, depends
-        self.frozen, self.reads = frozen, reads
+        self.frozen, self.reads = frozen, reads or Reads()
         self.last: Tensor | None = None  # the weights of the last batch [B, T]
         self.measured: int | None = None  # the last step that was measured
         if "depends" in self.rule.NEEDS and depends is None:
@@ -117,8 +117,7 @@ class CreditTrainer(GRPOTrainer):
         with ExitStack() as stack:
             watch, hidden = None, None
             if "attention" in needs:
-                spread = self.reads.heads if self.reads is not None else None
-                heads = told.heads or None
+                heads, spread = told.heads or None, self.reads.heads
                 watch = stack.enter_context(
                     watched(inner, ids, mask, answer, told.layers, heads, told.sinks, spread)
                 )
@@ -153,9 +152,8 @@ class CreditTrainer(GRPOTrainer):
     def _compare(self, inputs: dict[str, Any], out: Any) -> None:
         """Log how far the update's policy is from the one that sampled: the ratio is to be 1."""
         logged = self._metrics["train"]
-        if self.reads is not None:
-            logged["images"].append(self.reads.images)
-            logged["tokens"].append(self.reads.tokens)
+        logged["images"].append(self.reads.images)
+        logged["tokens"].append(self.reads.tokens)
         if (sampled := inputs.get("sampling_per_token_logps")) is not None:
             now = out.log_probs[:, -sampled.shape[1] :]
             ratio = ((now - sampled) * inputs["completion_mask"]).exp()
@@ -197,10 +195,9 @@ class CreditTrainer(GRPOTrainer):
         if "entropy" in self.rule.NEEDS:
             seen["entropy"] = out.entropy[:, -ids.shape[1] :].detach().float()
         if hidden is not None:
-            spread = self.reads.rows if self.reads is not None else _same
             processor, heat = self.processing_class, self.temperature
             seen["drift"] = spoil.drift(
-                model, given, hidden, ids, told, processor, heat, generator, spread
+                model, given, hidden, ids, told, processor, heat, generator, self.reads.rows
             )
         if self.depends is not None:
             seen["depends"] = self.depends(inputs["prompt_ids"], ids).to(ids.device)
@@ -226,7 +223,3 @@ class CreditTrainer(GRPOTrainer):
                 logged["credit/recall"].append(hit / max(1, int((seen.depends & seen.mask).sum())))
         if seen.density is not None:
             logged["credit/density"].append(float(seen.density[seen.mask].mean()))
-
-
-def _same(states: Tensor) -> Tensor:
-    return states
