@@ -57,12 +57,16 @@ def _premises(told: dict[str, Any]) -> list[list[str]]:
 def _contrasts(told: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]]:
     for measure, label in MEASURES.items():
         rows = [
-            [r["one"], r["other"], _interval(r), f"{r['p']:.3f}", f"{r['holm']:.3f}", r["what"]]
+            [r["one"], r["other"], _interval(r), _chance(r["p"]), _chance(r["holm"]), r["what"]]
             for r in told["rows"]
             if r["measure"] == measure
         ]
         if rows:
             yield label, rows
+
+
+def _chance(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.0005 else "<0.001"
 
 
 def _interval(told: dict[str, Any]) -> str:
