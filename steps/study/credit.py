@@ -51,13 +51,13 @@ def markdown(told: dict[str, Any]) -> str:
 
 
 def _premises(told: dict[str, Any]) -> list[list[str]]:
-    return [[p["what"], _interval(p), "yes" if p["met"] else "no"] for p in told["premises"]]
+    return [[p["what"], interval(p), "yes" if p["met"] else "no"] for p in told["premises"]]
 
 
 def _contrasts(told: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]]:
     for measure, label in MEASURES.items():
         rows = [
-            [r["one"], r["other"], _interval(r), _chance(r["p"]), _chance(r["holm"]), r["what"]]
+            [r["one"], r["other"], interval(r), chance(r["p"]), chance(r["holm"]), r["what"]]
             for r in told["rows"]
             if r["measure"] == measure
         ]
@@ -65,11 +65,13 @@ def _contrasts(told: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]]:
             yield label, rows
 
 
-def _chance(p: float) -> str:
+def chance(p: float) -> str:
+    """A p-value as text."""
     return f"{p:.3f}" if p >= 0.0005 else "<0.001"
 
 
-def _interval(told: dict[str, Any]) -> str:
+def interval(told: dict[str, Any]) -> str:
+    """A mean and its interval (`stats.plain`) as text."""
     if told["mean"] is None:
         return "–"
     text = shown(told["mean"], True, True)

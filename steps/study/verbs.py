@@ -1,6 +1,7 @@
 """The verbs of `python -m steps`, as steps/__main__.py lists them."""
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -70,12 +71,18 @@ def card(options: argparse.Namespace) -> None:
 
 
 def credit(options: argparse.Namespace) -> None:
-    """Show what a study's report says of credit rules in docs/."""
+    """Show what a study's report says of credit rules in docs/, and the rules at equal cost."""
+    from steps.study import clock
     from steps.study.card import show
 
     found = plan(options.study)
+    results, docs = Path(found.results), Path("docs")
+    summary = json.loads((results / "report" / "summary.json").read_text())
     for base in found.params.bases:
-        show(Path(found.results), base, Path("docs"), "credit", "credit")
+        show(results, base, docs, "credit", "credit")
+        rows = clock.told(summary, results, base, found.params.report.confidence)
+        with (docs / f"credit-{base}.md").open("a") as page:
+            page.write(clock.section(rows))
 
 
 def tuning(options: argparse.Namespace) -> None:
