@@ -58,10 +58,6 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     drawn = [cuts.rivals(picked, rng) for _ in range(told.draws)]
     for name, rounds in (("heads", [picked]), ("random_heads", drawn)):
         cut.append(_silenced(name, rounds, model, processor, table[tested], pictures[tested], told))
-    torch.manual_seed(seed)
-    untrained = type(model)._from_config(model.config).to(load.device()).eval()
-    empty = _looked(untrained, processor, table, pictures, told)
-    null = heads.joined([gaze.totals() for *_, gaze, _ in empty])
     scored, looks = pd.concat(cut, ignore_index=True), heads.by_layer(table, sums)
     for at, name in enumerate(("study", "base", "arm", "seed")):
         scored.insert(at, name, getattr(who, name))
@@ -70,7 +66,12 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     heads.by_head(sums, boxed, picked).to_parquet(out / "heads.parquet", index=False)
     kept.to_parquet(out / "kept.parquet", index=False)
     found = heads.where(looks) | heads.concentrated(sums["hits"][boxed])
-    for part in (heads.where(heads.by_layer(table, null)), heads.concentrated(null["hits"][boxed])):
+    if who.arm == "none":  # an untrained model is the same beside every arm
+        torch.manual_seed(seed)
+        untrained = type(model)._from_config(model.config).to(load.device()).eval()
+        empty = _looked(untrained, processor, table, pictures, told)
+        null = heads.joined([gaze.totals() for *_, gaze, _ in empty])
+        part = heads.where(heads.by_layer(table, null)) | heads.concentrated(null["hits"][boxed])
         found |= {f"untrained/{name}": value for name, value in part.items()}
     found |= cuts.drops(scored, rng)
     found |= _curve(kept, len(table))

@@ -43,16 +43,17 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     generator = torch.Generator().manual_seed(who.seed or 0)
     words = measured(model, processor, table, pictures, told, generator)
     scores = judged(words, told.share, MEASURES)
-    torch.manual_seed(who.seed or 0)
-    untrained = type(model)._from_config(model.config).to(load.device()).eval()
-    null = measured(untrained, processor, table, pictures, told)
-    text = measured(model, processor, table, None, told)
+    parts = {"": words, "text/": measured(model, processor, table, None, told)}
+    if who.arm == "none":  # an untrained model is the same beside every arm
+        torch.manual_seed(who.seed or 0)
+        untrained = type(model)._from_config(model.config).to(load.device()).eval()
+        parts["untrained/"] = measured(untrained, processor, table, pictures, told)
     words.to_parquet(out / "tokens.parquet", index=False)
     for at, name in enumerate(("study", "base", "arm", "seed")):
         scores.insert(at, name, getattr(who, name))
     scores.to_parquet(out / "items.parquet", index=False)
     found = _means(scores)
-    for head, part in (("", words), ("untrained/", null), ("text/", text)):
+    for head, part in parts.items():
         found |= {f"tokens/{head}{name}": value for name, value in levels(part).items()}
         kinds = two_kinds(part["density"].to_numpy())
         found |= {f"tokens/{head}two/{name}": value for name, value in kinds.items()}

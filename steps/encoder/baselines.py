@@ -1,7 +1,9 @@
-"""What the probes make of no encoder at all: a random tower, and the pixels themselves.
+"""What the probes make of no post-training at all: the original tower, a random one, the pixels.
 
-The same probes on the same images as for every arm. `random/`: a tower of the base's own
-configuration with seeded random weights. `pixels/`: every patch's pixels as its token.
+The same probes on the same images as for every arm. `original/`: the tower as it was before it met
+the language model (the base's model after alignment, in which the tower is frozen; a base from the
+hub has none). `random/`: a tower of the base's own configuration with seeded random weights.
+`pixels/`: every patch's pixels as its token.
 """
 
 from pathlib import Path
@@ -14,11 +16,12 @@ from steps.encoder.features import cache, load
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
-    """Both probes on both baselines, for the base in `inputs['base']` and one seed.
+    """Both probes on all baselines, for the base in `inputs['base']` and one seed.
 
     params.features.batch, params.classify, params.probes and params.segment as in the stages
     `features`, `classify` and `segment`.
-    Returns their metrics with the prefixes `random/` and `pixels/`, and writes items.parquet.
+    Returns their metrics with the prefixes `original/`, `random/` and `pixels/`, and writes
+    items.parquet.
     """
     import tempfile
 
@@ -28,25 +31,29 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     from steps.encoder import tower as towers
     from steps.models import load as models
 
-    vlm = models.vlm(Path(inputs["base"]) / "instruct")
-    tower = towers.cut(vlm, vlm.config.vision_feature_layer)
+    base = Path(inputs["base"])
+    tower = _tower(base / "instruct")
     torch.manual_seed(params.run.seed or 0)
     device = models.device()
-    seen = models.reader(models.processor(Path(inputs["base"]) / "instruct").image_processor)
+    seen = models.reader(models.processor(base / "instruct").image_processor)
     random = AutoModel.from_config(tower.config).float().eval().to(device)
+    kept = {"random": random}
+    if (base / "aligned").is_dir():
+        kept["original"] = _tower(base / "aligned").float().eval().to(device)
     side = tower.config.patch_size
 
     def encode(batch: np.ndarray) -> dict[str, torch.Tensor]:
         x = seen(batch)
         patches = torch.nn.functional.unfold(x, side, stride=side).transpose(1, 2)
-        return {"random": towers.read(random, x.to(device)), "pixels": patches}
+        read = {name: towers.read(one, x.to(device)) for name, one in kept.items()}
+        return read | {"pixels": patches}
 
     metrics, tables = {}, []
     probes = Path(inputs["probes"])
     with tempfile.TemporaryDirectory(dir=out) as cached:
         folder = Path(cached)
         cache(probes, encode, params.features.batch, folder)
-        for place in ("random", "pixels"):
+        for place in (*kept, "pixels"):
             for instrument in (classify.probe, segment.probe):
                 figures, rows, *_ = instrument(
                     lambda name, place=place: load(folder, name, place),
@@ -58,3 +65,12 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
                 tables += rows
     scores.write(tables, out)
     return metrics
+
+
+def _tower(folder: Path) -> Any:
+    """A VLM's tower, cut where its projector reads."""
+    from steps.encoder import tower as towers
+    from steps.models import load as models
+
+    vlm = models.vlm(folder)
+    return towers.cut(vlm, vlm.config.vision_feature_layer)

@@ -1,15 +1,18 @@
-"""Linear classification probes on pooled features: what the encoder tells about whole images.
+"""Classification probes on pooled features: what the encoder tells about whole images.
 
 For every label a multi-output ridge classifier (`ridge.py`), its penalty chosen on a slice of the
 training images and refitted on all of them: the test images are looked at once. Out of domain,
 handwritten digits at a few shots a class, drawn many times.
 
 Names: `classify/<tier>/<label>/top1` on what the projector reads, the same under `proj/` on what
-it makes of it (and under `random/`, `pixels/` from the stage `baselines`).
+it makes of it, under `layer<k>/` on what a block gives, under `pca/` in a view of fixed width (and
+under `original/`, `random/`, `pixels/` from the stage `baselines`). Other probes than ridge stand
+behind the label: `.../<label>/knn/top1`.
 """
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +20,37 @@ import numpy as np
 import pandas as pd
 
 from steps.encoder import fewshot, ridge, scores
-from steps.encoder.features import PLACES, load, places
+from steps.encoder.features import load, places, prefix
+from steps.encoder.view import fixed
 from steps.stage import StageError
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     """Probe the cached features of `inputs['features']` against the labels in `inputs['probes']`.
 
-    params.classify: penalties (on standardised features), select_share (share of train that
-    chooses the penalty), digits_per_class, digits_draws. Writes items.parquet, one row a test
-    image and label (digits: and draw). Returns top-1 and chance as shares in [0, 1].
+    params.classify: kinds (ridge and others), pca (width of the view beside, 0 for none),
+    penalties (on standardised features), select_share (share of train that chooses the penalty),
+    digits_per_class, digits_draws. Writes items.parquet, one row a test image and label (digits:
+    and draw). Returns top-1 and chance as shares in [0, 1].
     """
-    metrics, tables = {}, []
+    metrics, tables, probes = {}, [], Path(inputs["probes"])
     for place in places(inputs["features"]):
-        done = probe(
-            lambda name, place=place: load(inputs["features"], name, place),
-            Path(inputs["probes"]),
-            params,
-            PLACES[place],
-        )
-        metrics |= done[0]
-        tables += done[1]
+        read = partial(_read, inputs["features"], place)
+        views = {prefix(place): read}
+        if params.classify.pca:
+            split = pd.read_parquet(probes / "classify.parquet")["split"]
+            seen = fixed(read, np.flatnonzero(split == "train"), params.classify.pca)
+            views[f"pca/{prefix(place)}"] = seen
+        for name, features in views.items():
+            figures, rows = probe(features, probes, params, name)
+            metrics |= figures
+            tables += rows
     scores.write(tables, out)
     return metrics
+
+
+def _read(folder: Path, place: str, name: str) -> np.ndarray:
+    return load(folder, name, place)
 
 
 def probe(
@@ -50,15 +61,17 @@ def probe(
     features(name) gives the pooled features [N, D] of a probe set. Returns (metrics, tables of
     items), names and instruments beginning with `prefix`.
     """
-    tiers = json.loads((probes / "probes.json").read_text())["classify"]
-    sets = {"classify": tiers}
+    known = json.loads((probes / "probes.json").read_text())
+    sets = {"classify": known["classify"]}
     if (probes / "photos_classify.parquet").is_file():
         sets["photos_classify"] = {"photos": ["category"]}  # names differ between splits
+    sets |= {n: of["classify"] for n, of in known.get("sets", {}).items() if "classify" in of}
     metrics, tables = {}, []
     for name, tiers in sets.items():
         columns = [label for labels in tiers.values() for label in labels]
         x, rows = scores.open_set(features, probes, name, ["split", *columns])
-        fitted = linear(x, rows, columns, params.classify, params.run.seed or 0)
+        seed = params.run.seed or 0
+        fitted = linear(x, rows, columns, params.classify, seed)
         test = rows[rows.split == "test"]
         for tier, labels in tiers.items():
             for label in labels:
@@ -70,12 +83,20 @@ def probe(
                 metrics[f"{key}/penalty"] = penalty
                 if "novel" in test and 0 < test.novel.sum() < len(test):
                     metrics[f"{key}/top1_novel"] = float(right[test.novel.to_numpy(bool)].mean())
-                kind = label if name == "classify" else f"photos_{label}"
+                kind = label if name == "classify" else f"{name.removesuffix('_classify')}_{label}"
                 extra = {"truth": test[label].to_numpy()}
                 if "novel" in test:
                     extra["novel"] = test.novel.to_numpy(bool)
                 ids, instrument = scores.ids(test, name), f"{prefix}classify/{kind}"
                 tables.append(scores.table(params.run, instrument, ids, told, right, **extra))
+                for other in (k for k in params.classify.kinds if k != "ridge"):
+                    told, metrics[f"{key}/{other}/setting"] = _rival(
+                        other, x, rows, label, params.classify, seed
+                    )
+                    right = told == test[label].to_numpy()
+                    metrics[f"{key}/{other}/top1"] = float(right.mean())
+                    name_of = f"{instrument}/{other}"
+                    tables.append(scores.table(params.run, name_of, ids, told, right, **extra))
     few, drawn = fewshot.digits(features, probes, params, prefix)
     return metrics | few, tables + drawn
 
@@ -125,6 +146,19 @@ def linear(
         chance = float((codes[label][test] == common).mean())
         results[label] = (names[label][told], penalty, chance)
     return results
+
+
+def _rival(
+    kind: str, x: np.ndarray, rows: pd.DataFrame, label: str, section: Any, seed: int
+) -> tuple[np.ndarray, float]:
+    """What another probe than ridge calls the test images, and what it chose."""
+    from steps.encoder import rivals  # they need torch
+
+    train, test = (np.flatnonzero(rows.split == split) for split in ("train", "test"))
+    values = rows[label].to_numpy()
+    names = _classes(values, train, test, label)
+    codes, chosen = rivals.told(kind, x, np.searchsorted(names, values), train, test, section, seed)
+    return names[codes], float(chosen)
 
 
 def _classes(values: np.ndarray, train: np.ndarray, test: np.ndarray, label: str) -> np.ndarray:

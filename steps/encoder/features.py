@@ -1,8 +1,9 @@
 """One pass of each probe set through an encoder, cached: what every probe of the encoder reads.
 
-Written are `<set>_<place>.npy`, float16, for the places `vit` (what the projector reads) and
-`proj` (what it makes of it): patch tokens [N, P, D] for segmentation sets, their mean over the
-patches [N, D] for all others. Computed and averaged in float32, rounded once, when stored.
+Written are `<set>_<place>.npy`, float16, for the places `vit` (what the projector reads), `proj`
+(what it makes of it) and `layer<k>` (a block further down): patch tokens [N, P, D] for segmentation
+sets, their mean over the patches [N, D] for all others. Computed and averaged in float32, rounded
+once, when stored.
 """
 
 import json
@@ -17,7 +18,7 @@ from steps.manifest import digest
 from steps.stage import Missing, StageError
 
 PLACES = {"vit": "", "proj": "proj/"}
-"""Places and the prefix that each gives to the names of metrics and instruments."""
+"""Places and the prefix that each gives to the names of metrics and instruments; see `prefix`."""
 SHARED = {"photos": ("photos_classify", "photos_segment")}
 """Sets that have their images in common, by the name that these are stored under."""
 
@@ -25,8 +26,9 @@ SHARED = {"photos": ("photos_classify", "photos_segment")}
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     """Cache the features of `inputs['extract']` on the images of `inputs['probes']`.
 
-    params.features.batch: images a forward pass. Writes features.json: the encoder's hash, the
-    layer, and the shape of each file. Returns `features/images`.
+    params.features: batch (images a forward pass), layers (blocks whose output is kept as well; 0
+    is what the first block reads). Writes features.json: the encoder's hash, the layer, and the
+    shape of each file. Returns `features/images`. Raises StageError for a layer that is not there.
     """
     import torch
 
@@ -35,15 +37,20 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
 
     folder = Path(inputs["extract"])
     tower, projector, images = towers.load(folder)
+    layers, blocks = params.features.layers, tower.config.num_hidden_layers
+    if not all(0 <= layer <= blocks for layer in layers):
+        raise StageError(
+            f"features.layers is {layers}: the tower in {folder} has the layers 0 to {blocks}"
+        )
     device, seen = models.device(), models.reader(images)
     tower.to(device)
     if projector is not None:
         projector.to(device)
 
     def encode(batch: np.ndarray) -> dict[str, torch.Tensor]:
-        tokens = towers.read(tower, seen(batch).to(device))
-        behind = {} if projector is None else {"proj": projector(tokens)}
-        return {"vit": tokens, **behind}
+        states = towers.states(tower, seen(batch).to(device))
+        behind = {} if projector is None else {"proj": projector(states[-1])}
+        return {"vit": states[-1], **behind} | {f"layer{k}": states[k] for k in layers}
 
     sets = cache(Path(inputs["probes"]), encode, params.features.batch, out)
     facts = {
@@ -103,11 +110,16 @@ def cache(
 
 
 def places(folder: Path) -> list[str]:
-    """The places at which a features folder holds features: `vit` and, where kept, `proj`."""
-    found = [p for p in PLACES if any(Path(folder).glob(f"*_{p}.npy"))]
-    if not found:
+    """The places at which a features folder holds features: `vit`, where kept `proj`, layers."""
+    there = {path.stem.rpartition("_")[2] for path in Path(folder).glob("*.npy")}
+    if not there:
         raise Missing(f"{folder} holds no features: run the stage `features` again")
-    return found
+    return [p for p in PLACES if p in there] + sorted(there - set(PLACES))
+
+
+def prefix(place: str) -> str:
+    """What a place puts before the names of metrics and instruments."""
+    return PLACES.get(place, f"{place}/")
 
 
 def load(folder: Path, name: str, place: str) -> np.ndarray:

@@ -14,6 +14,8 @@ from steps.stage import StageError
 
 DECAY = 1e-4  # of DINOv2's linear head; the intercept is left alone
 STRIDE = 4
+IGNORED = 255
+"""In a map: a pixel that is neither learnt from nor scored (VOC's border, ADE20K's other)."""
 
 
 def fit(
@@ -65,17 +67,20 @@ def gradient(
     """Gradient of the pixels' mean cross-entropy in the weights w [D, C] of tokens z [P, B, D].
 
     y: uint8 [h, w, B], the pixels to which the `upsampler` rows [h, side] and columns [w, side]
-    lead. Written out: upsampling is a matrix along each axis of the logits' grid, so its transpose
+    lead; IGNORED ones count for nothing. Written out: upsampling is a matrix along each axis of
+    the logits' grid, so its transpose
     brings the pixels' errors back to the patches, some ten times cheaper than autograd through
     `interpolate`. Images come last, so that every product is one large one.
     """
     error = logits(z, w, rows, columns).softmax(2)
     height, width, classes, images = error.shape
     one = torch.ones(1, 1, 1, 1).expand(height, width, 1, images)
-    error.scatter_add_(2, y[:, :, None].long(), -one)
+    valid = y != IGNORED
+    error.scatter_add_(2, torch.where(valid, y, 0)[:, :, None].long(), -one)
+    error *= valid[:, :, None]
     error = columns.T @ error.view(height, width, classes * images)
     error = (rows.T @ error.view(height, -1)).view(len(z), classes, images)
-    return z.flatten(0, 1).T @ error.transpose(1, 2).flatten(0, 1) / y.numel()
+    return z.flatten(0, 1).T @ error.transpose(1, 2).flatten(0, 1) / valid.sum().clamp_min(1)
 
 
 def logits(

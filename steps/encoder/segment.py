@@ -17,8 +17,8 @@ import pandas as pd
 import torch
 
 from steps.encoder import scores
-from steps.encoder.features import PLACES, load, places
-from steps.encoder.head import fit, predict
+from steps.encoder.features import load, places, prefix
+from steps.encoder.head import IGNORED, fit, predict
 from steps.stage import StageError
 
 
@@ -26,7 +26,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     """Probe the patch tokens of `inputs['features']` against the maps in `inputs['probes']`.
 
     params.segment: epochs, batch, rates, select_share. Writes items.parquet (one row a test image
-    and kind of map; raw holds its tp, fn, fp by class, so that data-set-level IoU can be
+    and kind of map; raw holds its tp, fn and fp by class, so that data-set-level IoU can be
     bootstrapped) and maps.png. Returns `segment/<kind>/...` as shares in [0, 1].
     """
     from steps.encoder.maps import gallery
@@ -39,7 +39,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
             lambda name, place=place: load(inputs["features"], name, place),
             probes,
             params,
-            PLACES[place],
+            prefix(place),
         )
         metrics |= done
         tables += rows
@@ -57,21 +57,34 @@ def probe(
     features(name) gives the patch tokens [N, P, D] of a probe set. Returns (metrics, tables of
     items, {kind: predicted maps of the test images [M, H, W]}).
     """
-    kinds = json.loads((probes / "probes.json").read_text())["segment"]
-    metrics, tables, maps = {}, [], {}
-    for kind, objects in kinds.items():
-        photos = kind == "photos"  # categories of photographs: a set of its own
-        name, file = ("photos_segment", "category") if photos else ("segment", kind)
+    known = json.loads((probes / "probes.json").read_text())
+    sets = [
+        # Categories of photographs: a set of its own.
+        (kind, *(("photos_segment", "category") if kind == "photos" else ("segment", kind)), names)
+        for kind, names in known["segment"].items()
+    ]
+    for name, of in known.get("sets", {}).items():
+        sets += [(name, name, kind, names) for kind, names in of.get("segment", {}).items()]
+    metrics, tables, maps, told = {}, [], {}, params.segment
+    for kind, name, file, objects in sets:
         names = ["background", *objects]
         rows = pd.read_parquet(probes / f"{name}.parquet")
         x = torch.from_numpy(np.asarray(features(name), dtype=np.float32))
         y = _labels(probes / f"{name}_{file}.npy", rows, len(x), len(names))
-        maps[kind], rate = linear(x, y, rows, len(names), params.segment, params.run.seed or 0)
+        seed = params.run.seed or 0
+        maps[kind], rate = linear(x, y, rows, len(names), told, seed)
         test = np.flatnonzero(rows.split == "test")
         each = confusion(torch.from_numpy(maps[kind]), y[test], len(names))
         key = f"{prefix}segment/{kind}"
         metrics |= summary(key, each.sum(0), names) | {f"{key}/rate": rate}
-        tables.append(_items(params.run, key, scores.ids(rows.iloc[test], name), each, names))
+        ids = scores.ids(rows.iloc[test], name)
+        hit = np.diagonal(each, axis1=1, axis2=2)
+        counts = np.stack([hit, each.sum(2) - hit, each.sum(1) - hit], 2)
+        tables.append(_items(params.run, key, ids, counts, names))
+        if told.patch_epochs:
+            figures, part = _patches(x.numpy(), y.numpy(), rows, names, told, seed)
+            metrics |= {f"{key}/patch/{n}": value for n, value in figures.items()}
+            tables.append(_items(params.run, f"{key}/patch", ids, part, names))
     return metrics, tables, maps
 
 
@@ -96,11 +109,25 @@ def linear(
     return predict(x[test], w, y.shape[1:]).numpy().astype(np.uint8), best[1]
 
 
+def _patches(
+    x: np.ndarray, y: np.ndarray, rows: pd.DataFrame, names: list[str], told: Any, seed: int
+) -> tuple[dict[str, float], np.ndarray]:
+    """Figures of the probe patch by patch, and its counts [M, C, 3] of tp, fn and fp."""
+    from steps.encoder.patches import Recipe, probe
+
+    train, test = (np.flatnonzero(rows.split == s) for s in ("train", "test"))
+    rate = told.patch_rate
+    recipe = Recipe(told.patch_hidden, told.patch_epochs, told.batch, rate, rate / 10)
+    found = probe(x, y, names, train, test, recipe, seed, ignored=IGNORED)
+    hit, wrong, missed = found.local.counts
+    return found.metrics, np.stack([hit, missed, wrong], 2)
+
+
 def confusion(told: torch.Tensor, y: torch.Tensor, classes: int) -> np.ndarray:
-    """Pixel counts [N, true class, predicted class] of each of N maps."""
+    """Pixel counts [N, true class, predicted class] of each of N maps, without ignored pixels."""
     image = torch.arange(len(y))[:, None, None]
     index = (image * classes + y.long()) * classes + told.long()
-    counts = torch.bincount(index.flatten(), minlength=len(y) * classes**2)
+    counts = torch.bincount(index[y != IGNORED], minlength=len(y) * classes**2)
     return counts.reshape(len(y), classes, classes).numpy()
 
 
@@ -138,14 +165,14 @@ def summary(name: str, counts: np.ndarray, names: list[str]) -> dict[str, float]
     return {key: float(value) for key, value in metrics.items()}
 
 
-def _items(run: Any, instrument: str, ids: np.ndarray, each: np.ndarray, names: list[str]):
-    hit = np.diagonal(each, axis1=1, axis2=2)
-    wrong = np.stack([each.sum(1) - hit, each.sum(2) - hit], 2)  # fn, fp
+def _items(run: Any, instrument: str, ids: np.ndarray, counts: np.ndarray, names: list[str]):
+    """A row an image, from counts [M, C, 3] of tp, fn and fp; its score is the share found."""
     raw = [
-        json.dumps({n: [int(h), *map(int, w)] for n, h, w in zip(names, a, b, strict=True)})
-        for a, b in zip(hit, wrong, strict=True)
+        json.dumps({name: list(map(int, three)) for name, three in zip(names, each, strict=True)})
+        for each in counts
     ]
-    return scores.table(run, instrument, ids, raw, hit.sum(1) / each.sum((1, 2)))
+    hit, missed = counts[..., 0].sum(1), counts[..., 1].sum(1)
+    return scores.table(run, instrument, ids, raw, hit / (hit + missed).clip(1))
 
 
 def _labels(path: Path, rows: pd.DataFrame, images: int, classes: int) -> torch.Tensor:
@@ -159,11 +186,13 @@ def _labels(path: Path, rows: pd.DataFrame, images: int, classes: int) -> torch.
         )
     if len(y) != images or y.ndim != 3:
         raise StageError(f"{path} has shape {y.shape}: it must be [{images}, height, width]")
-    if y.max() >= classes:
+    known = np.unique(y)
+    known = known[known != IGNORED]
+    if classes > IGNORED or (len(known) and known[-1] >= classes):
         raise StageError(
-            f"{path} holds the class {y.max()}, but probes.json names {classes} with background: "
+            f"{path} holds the class {known[-1]}, but probes.json names {classes} with background: "
             "run the stage `probes` again"
         )
-    if len(np.unique(y[train])) < 2:
+    if len(np.setdiff1d(y[train], [IGNORED])) < 2:
         raise StageError(f"{path}: all training maps are one class; a probe needs two")
     return torch.from_numpy(y)

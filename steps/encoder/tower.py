@@ -61,8 +61,13 @@ def cut(vlm: Any, layer: int) -> Any:
 
 def read(tower: Any, pixels: Any) -> Any:
     """What the projector reads: patch tokens [N, P, width] of pixels [N, 3, H, W]."""
-    states = tower(pixel_values=pixels, output_hidden_states=True).hidden_states
-    return states[-1][:, tower.config.skip_tokens :]
+    return states(tower, pixels)[-1]
+
+
+def states(tower: Any, pixels: Any) -> list[Any]:
+    """Patch tokens [N, P, width] before the first block and behind each one; the last is read."""
+    found = tower(pixel_values=pixels, output_hidden_states=True).hidden_states
+    return [state[:, tower.config.skip_tokens :] for state in found]
 
 
 def describe(vlm: Any) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def fit(
     """
     from trl import SFTConfig, SFTTrainer
 
-    from steps.posttrain.sighted import SightedTrainer, patches
+    from steps.models import load
+    from steps.posttrain.sighted import SightedTrainer, patches, readout
 
     train = params.train
     sequence = questions.order(len(items), steps * train.batch, params.run.seed)
@@ -75,8 +76,11 @@ def fit(
         columns = {"completion": [questions.said(text) for text in items["response"]]}
         options: dict[str, Any] = {}
         if maps is not None:
-            columns["patches"] = list(patches(maps, model.config.vision_config.patch_size))
-            options = {"classes": int(maps.max()) + 1, "weight": patch_loss}
+            true = patches(maps, model.config.vision_config.patch_size)
+            see, rows = load.reader(processor.image_processor), items["image"].to_numpy()
+            shown = np.load(images, mmap_mode="r", allow_pickle=False)
+            told = readout(model, lambda some: see(shown[rows[some]]), true)
+            columns["patches"], options = list(true), {"readout": told, "weight": patch_loss}
         trainer = (SFTTrainer if maps is None else SightedTrainer)(
             model=model,
             args=args,

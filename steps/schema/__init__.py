@@ -8,12 +8,15 @@ from steps.schema.data import Items, Pairs, Probes, World
 from steps.schema.measure import (
     Classify,
     Diff,
+    Drift,
     Extract,
     Features,
     Gaze,
+    Localise,
     Report,
     Segment,
     Sharpen,
+    Swap,
     Tokens,
     Vqa,
 )
@@ -71,7 +74,18 @@ class Arm(Section):
         return dict(self.__pydantic_extra__ or {})
 
 
-Instrument = Literal["vqa", "sharpen", "tokens", "gaze", "classify", "segment", "compare"]
+Instrument = Literal[
+    "vqa",
+    "sharpen",
+    "tokens",
+    "gaze",
+    "swap",
+    "classify",
+    "segment",
+    "drift",
+    "localise",
+    "compare",
+]
 """What a study may measure; each is the stage of that name and what it needs before it."""
 
 
@@ -100,6 +114,9 @@ class Params(Section):
     sharpen: Sharpen
     tokens: Tokens
     gaze: Gaze
+    swap: Swap
+    drift: Drift
+    localise: Localise
     diff: Diff
     report: Report
 

@@ -2,11 +2,23 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from steps.schema.section import Count, Rate, Section, Seeds, Share, Whole
 
 Penalties = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+
+
+def _with_ridge(kinds: list[str]) -> list[str]:
+    if "ridge" not in kinds or len(set(kinds)) < len(kinds):
+        raise ValueError("ridge must be among them, and each at most once")
+    return kinds
+
+
+def _once(values: list[float]) -> list[float]:
+    if len(set(values)) < len(values):
+        raise ValueError("each value at most once")
+    return values
 
 
 class Extract(Section):
@@ -20,11 +32,16 @@ class Features(Section):
     """Cached features."""
 
     batch: Count
+    layers: list[Whole]
 
 
 class Classify(Section):
-    """Linear classification probes."""
+    """Classification probes."""
 
+    kinds: Annotated[
+        list[Literal["ridge", "logistic", "fused", "knn"]], AfterValidator(_with_ridge)
+    ]
+    pca: Whole
     penalties: Penalties
     select_share: Annotated[float, Field(gt=0, lt=1)]
     digits_per_class: Count
@@ -32,12 +49,15 @@ class Classify(Section):
 
 
 class Segment(Section):
-    """Linear segmentation probes on patches."""
+    """Segmentation probes on patches: the linear one, and the one patch by patch."""
 
     epochs: Count
     batch: Count
     rates: Annotated[list[Rate], Field(min_length=1)]
     select_share: Annotated[float, Field(gt=0, lt=1)]
+    patch_epochs: Whole
+    patch_rate: Rate
+    patch_hidden: Whole
 
 
 class Vqa(Section):
@@ -80,6 +100,32 @@ class Gaze(Section):
     draws: Count
     kept: Annotated[list[Rate], Field(min_length=1)]
     batch: Count
+
+
+class Drift(Section):
+    """The tower beside the base's, layer by layer."""
+
+    images: Annotated[int, Field(ge=4)]
+    batch: Count
+    k: Annotated[list[Count], Field(min_length=1)]
+    bootstrap: Count
+
+
+class Localise(Section):
+    """Maps of gradients, and Grad-CAM, against true masks."""
+
+    items: Annotated[int, Field(ge=2)]
+    batch: Count
+
+
+class Swap(Section):
+    """The base's parts and an arm's put together in every way."""
+
+    items: Count
+    batch: Count
+    max_tokens: Count
+    margin: bool
+    merges: Annotated[list[Share], AfterValidator(_once)]
 
 
 class Diff(Section):

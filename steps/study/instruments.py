@@ -31,8 +31,9 @@ def groups(names: set[str]) -> list[Group]:
             Group(
                 f"{title}: classification",
                 f"Top-1 of linear probes on {what}, in points, in tiers by how far a label was "
-                "from the text the model was trained on. Random: the same tower with random "
-                "weights. Pixels: no tower. Chance: always the commonest class.",
+                "from the text the model was trained on. Original: the tower before it met "
+                "the language model. Random: the same tower with random weights. Pixels: no "
+                "tower. Chance: always the commonest class.",
                 "points",
                 _tiers(names, place),
             )

@@ -8,7 +8,7 @@ from steps.study.markup import text
 from steps.study.tables import REFERENCES
 
 SIGNS = {"none": "base", "sft": "SFT"}
-SIDES = ("random", "pixels", "chance")
+SIDES = ("original", "random", "pixels", "chance")
 
 
 def arms(summary: dict[str, Any], drawn: dict[str, dict[str, str]]) -> str:
@@ -43,9 +43,7 @@ def wide(ran: dict[str, Any]) -> list[str]:
 
 
 def _group(group: dict[str, Any], arms: list[str], number_of: dict[str, int]) -> str:
-    sides = [
-        s for s in ("random", "pixels", "chance") if any(s in r["baselines"] for r in group["rows"])
-    ]
+    sides = [s for s in SIDES if any(s in r["baselines"] for r in group["rows"])]
     fine = group["unit"] != "points"
     columns = '<col class="name">' + "<col>" * len(arms) + '<col class="side">' * len(sides)
     head = ["", *(markup.arm(name, number_of) for name in arms), *sides]

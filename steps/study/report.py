@@ -29,7 +29,7 @@ FOLDERS = {
     "gaze/<base>/<arm>/seed<k>": "what each head looks at, and what it can do without",
     "classify/<base>/<arm>/seed<k>": "classification probes, item by item",
     "segment/<base>/<arm>/seed<k>": "segmentation probes, item by item, and maps.png",
-    "baselines/<base>/seed<k>": "the same probes on a random tower and on pixels",
+    "baselines/<base>/seed<k>": "the same probes on the original tower, a random one and pixels",
     "compare/<base>/seed<k>": "dictionary features before and after visual tuning",
 }
 

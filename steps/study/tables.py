@@ -12,7 +12,7 @@ from steps.study.wording import COSTS
 
 REFERENCES = ("none", "sft")
 """The arms that others are compared with: the untouched base, and supervised fine-tuning."""
-PLACES = {"random": "random/", "pixels": "pixels/"}
+PLACES = {"original": "original/", "random": "random/", "pixels": "pixels/"}
 
 
 def results(found: Found, params: Any, base: str) -> list[dict[str, Any]]:

@@ -37,11 +37,24 @@ def section():
             study="t", stage="s", base="b", arm="sft", seed=0, threads=1, checkpoints=None
         ),
         extract=SimpleNamespace(layer=-1, projector=True),
-        features=SimpleNamespace(batch=16),
+        features=SimpleNamespace(batch=16, layers=[]),
         classify=SimpleNamespace(
-            penalties=[0.01, 1.0, 100.0], select_share=0.25, digits_per_class=5, digits_draws=4
+            kinds=["ridge"],
+            pca=0,
+            penalties=[0.01, 1.0, 100.0],
+            select_share=0.25,
+            digits_per_class=5,
+            digits_draws=4,
         ),
-        segment=SimpleNamespace(epochs=12, batch=16, rates=[0.01, 0.1], select_share=0.25),
+        segment=SimpleNamespace(
+            epochs=12,
+            batch=16,
+            rates=[0.01, 0.1],
+            select_share=0.25,
+            patch_epochs=0,
+            patch_rate=1e-2,
+            patch_hidden=0,
+        ),
     )
 
 
