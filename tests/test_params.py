@@ -158,7 +158,7 @@ def test_an_overlay_changes_what_it_names(monkeypatch):
     assert values["study"]["name"] == "smoke" and values["seeds"] == [0]
     assert values["items"]["train"] < GOOD["items"]["train"]
     assert values["world"] == GOOD["world"]
-    assert list(values["arms"]) == ["none", "sft", "dpo", "grpo", "sighted"]
+    assert list(values["arms"]) == ["none", "sft", "dpo", "grpo"]
     P.check(values)
     with pytest.raises(P.ParamsError, match="there is no .*spam.yaml; studies are .*smoke"):
         effective(GOOD, "spam")

@@ -10,6 +10,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
+
+from steps.schema import Instrument
 
 ROOT = Path(__file__).parents[1]
 STAMPS = "stamps"
@@ -53,6 +56,10 @@ def build(folder: Path, seeds: str = "[0]") -> Path:
     # An arm of each method, and one of the first seed alone, say what more arms would.
     text, count = re.subn(r"(?m)^  (anchor|shuffled|frozen_eye): \{method.*\n", "", text)
     assert count == 3
+    # Every instrument, those that the default study leaves out among them.
+    every = ", ".join(get_args(Instrument))
+    text, count = re.subn(r"(?m)^instruments: .*$", f"instruments: [{every}]", text)
+    assert count == 1
     (folder / "params.yaml").write_text(text)
     for part in ("aligned", "instruct"):
         (folder / "models/bundled" / part).mkdir(parents=True)

@@ -6,6 +6,7 @@ a label) gets its row by itself.
 
 import re
 
+from steps.study import change
 from steps.study.answers import behaviour
 from steps.study.rows import Group, Row, family
 
@@ -20,13 +21,16 @@ TIERS = {
 PLACES = {
     "": ("What the eye tells", "what the projector reads: the vision tower's own tokens"),
     "proj/": ("Behind the projector", "what the language model is given"),
+    "pca/": ("What the eye tells, at a fixed width", "the tower's first principal components"),
+    "pca/proj/": ("Behind the projector, at a fixed width", "its first principal components"),
 }
+OTHERS = {"logistic": "logistic regression", "fused": "linear heads", "knn": "nearest neighbours"}
 
 
 def groups(names: set[str]) -> list[Group]:
     """The tables for the metrics at hand, without those that would be empty."""
     found = behaviour(names)
-    for place, (title, what) in PLACES.items():
+    for place, (title, what) in _places(names).items():
         found.append(
             Group(
                 f"{title}: classification",
@@ -36,6 +40,14 @@ def groups(names: set[str]) -> list[Group]:
                 "tower. Chance: always the commonest class.",
                 "points",
                 _tiers(names, place),
+            )
+        )
+        found.append(
+            Group(
+                f"{title}: classification by other probes",
+                "The same labels and images; each probe under its own protocol (DINO's).",
+                "points",
+                [row for kind in OTHERS for row in _others(names, place, kind)],
             )
         )
         kinds = [kind for _, kind in family(names, rf"{place}segment/([^/]+)/miou")]
@@ -62,12 +74,48 @@ def groups(names: set[str]) -> list[Group]:
                 [row for kind in kinds for row in _classes(names, place, kind)],
             )
         )
+        found.append(
+            Group(
+                f"{title}: patch by patch",
+                "Which classes are in a patch, told by a linear head from its token (Patch-Seg, "
+                "PIVOT), and from the image's mean token, which knows no places. The difference "
+                "is what is known of places. In points.",
+                "points",
+                change.patches(names, place),
+            )
+        )
+    found += change.groups(names)
     kept = []
     for group in found:
         rows = [row for row in group.rows if set(row.mean_of or (row.metric,)) <= names]
         if rows:
             kept.append(Group(group.title, group.caption, group.unit, rows))
     return kept
+
+
+def _places(names: set[str]) -> dict[str, tuple[str, str]]:
+    """Prefixes of places, and how they are called: those of PLACES, and blocks further down."""
+    told = dict(PLACES)
+    for k in sorted({m[1] for name in names if (m := re.match(r"(?:pca/)?layer(\d+)/", name))}):
+        told[f"layer{k}/"] = (f"At block {k}", "the tower's tokens behind that block")
+        told[f"pca/layer{k}/"] = (f"At block {k}, at a fixed width", "their principal components")
+    return told
+
+
+def _others(names: set[str], place: str, kind: str) -> list[Row]:
+    """A row for each tier, by another probe than ridge."""
+    tiers: dict[str, list[str]] = {}
+    for name, tier in family(names, rf"{place}classify/([^/]+)/[^/]+/{kind}/top1"):
+        tiers.setdefault(tier, []).append(name)
+    return [
+        Row(
+            f"{place}classify/{tier}/{kind}",
+            f"{TIERS.get(tier, tier)}: {OTHERS[kind]}",
+            mean_of=tuple(found),
+            baselines=True,
+        )
+        for tier, found in tiers.items()
+    ]
 
 
 def _classes(names: set[str], place: str, kind: str) -> list[Row]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from steps.study import credit, markup, matrix, where
+from steps.study import credit, markup, matrix, moved, where
 from steps.study.canvas import colours
 from steps.study.markup import plain, text
 from steps.study.tables import number
@@ -18,6 +18,7 @@ SECTIONS = {
     "credit": "Credit rules",
     "scenes": "Sample scenes",
     "maps": "Segmentation maps",
+    "moved": "What happened to the eye",
     "diffing": "Inside the language model",
     "more": "Where to look",
 }
@@ -26,8 +27,8 @@ SECTIONS = {
 def render(summary: dict[str, Any], drawn: dict[str, dict[str, str]]) -> str:
     """The page as HTML.
 
-    drawn: for each base, ready pictures by name: SVG for `differences`, `curves` and `maps`, data
-    URIs for `rotation-seed<k>`.
+    drawn: for each base, ready pictures by name: SVG for `differences`, `curves`, `maps`, `drift`;
+    data URIs for `rotation-seed<k>` and `gallery-<arm>`.
     """
     parts = {
         "ran": _ran(summary),
@@ -36,7 +37,8 @@ def render(summary: dict[str, Any], drawn: dict[str, dict[str, str]]) -> str:
         "training": _per_base(summary, _training, drawn),
         "credit": _per_base(summary, credit.section, drawn),
         "scenes": _per_base(summary, _scenes, drawn),
-        "maps": _per_base(summary, _maps, drawn),
+        "maps": _per_base(summary, moved.maps, drawn),
+        "moved": _per_base(summary, moved.section, drawn),
         "diffing": _per_base(summary, _diffing, drawn),
         "more": where.look(summary),
     }
@@ -212,17 +214,6 @@ def _mark(answer: dict[str, Any]) -> str:
     if not answer["lenient"]:
         return "wrong"
     return "right" if answer["strict"] else "form"
-
-
-def _maps(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
-    if "maps" not in drawn:
-        return "<p>No segmentation maps: no arm has any.</p>"
-    caption = (
-        "The first test scenes of one seed: the picture, the true map, and what a linear probe on "
-        "each arm’s patch tokens makes of it. A colour is one class in all pictures of a kind; "
-        "background is dark grey."
-    )
-    return markup.figure(drawn["maps"], caption)
 
 
 def _diffing(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:

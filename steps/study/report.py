@@ -10,7 +10,7 @@ from typing import Any
 
 from steps import spool
 from steps.schema import seeds_of
-from steps.study import assay, collect, contrasts, credit, figures, matrix, page, tables
+from steps.study import assay, collect, contrasts, credit, figures, matrix, moved, page, tables
 from steps.study.markup import shown
 from steps.study.samples import embedded, samples
 from steps.track import log
@@ -27,6 +27,9 @@ FOLDERS = {
     "sharpen/<base>/<arm>/seed<k>": "answers drawn by chance, in items.parquet",
     "tokens/<base>/<arm>/seed<k>": "what ties each word to the image, in tokens.parquet",
     "gaze/<base>/<arm>/seed<k>": "what each head looks at, and what it can do without",
+    "swap/<base>/<arm>/seed<k>": "the base's parts and the arm's recombined, answer by answer",
+    "drift/<base>/<arm>/seed<k>": "the tower beside the base's: layers.parquet, drift.png",
+    "localise/<base>/<arm>/seed<k>": "maps of gradients, their scores, gallery.png",
     "classify/<base>/<arm>/seed<k>": "classification probes, item by item",
     "segment/<base>/<arm>/seed<k>": "segmentation probes, item by item, and maps.png",
     "baselines/<base>/seed<k>": "the same probes on the original tower, a random one and pixels",
@@ -152,6 +155,8 @@ def draw(
         "differences": figures.differences(groups, params, base, folder),
         "curves": figures.curves(summary["curves"][base], params, base, folder),
         "credit": figures.credit(summary["credit"][base], summary["curves"][base], base, folder),
+        "drift": moved.drift(found, params, base, folder),
+        **moved.galleries(found, params, base, folder),
     }
     for seed in params.seeds:
         places = {arm: found.folders.get(("segment", base, arm, seed)) for arm in params.arms}

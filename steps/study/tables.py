@@ -42,7 +42,7 @@ def _row(found: Found, params: Any, base: str, row: Row) -> dict[str, Any]:
             }
     beside = {}
     for name, place in PLACES.items():
-        if row.baselines and not row.metric.startswith("proj/"):
+        if row.baselines and row.metric.startswith(("classify/", "segment/")):
             own = _baseline(found, base, row, place)
             if own:
                 beside[name] = {"mean": _mean(own.values()), "seeds": own}

@@ -29,6 +29,9 @@ STAGES = [
         "sharpen",
         "tokens",
         "gaze",
+        "swap",
+        "drift",
+        "localise",
     ),
     *("harvest", "dictionary", "compare", "report"),
 ]

@@ -115,6 +115,26 @@ def test_stage(probes, section, tmp_path):
     assert set(drawn.groupby("draw").size()) == {20}
 
 
+def test_other_probes_and_a_view_of_fixed_width(probes, section, tmp_path):
+    cached(probes, tmp_path)
+    plain = classify.run(section, {"features": tmp_path, "probes": probes}, tmp_path)
+    section.classify.kinds, section.classify.pca = ["ridge", "logistic", "fused", "knn"], 2
+    metrics = classify.run(section, {"features": tmp_path, "probes": probes}, tmp_path)
+    assert plain.items() <= metrics.items()
+    for kind in ("logistic", "fused", "knn"):
+        assert metrics[f"classify/asked/color/{kind}/top1"] > 0.9
+        assert metrics[f"classify/never/coin/{kind}/top1"] < 0.7
+        assert metrics[f"classify/asked/color/{kind}/setting"] > 0
+    assert 0.5 < metrics["pca/proj/classify/asked/color/top1"] <= 1
+    assert all(isinstance(v, float) and np.isfinite(v) for v in metrics.values())
+    items = pd.read_parquet(tmp_path / "items.parquet")
+    rows = items[items.instrument == "classify/color/knn"]
+    assert rows.lenient.mean() == pytest.approx(metrics["classify/asked/color/knn/top1"])
+    section.classify.pca = 4000
+    with pytest.raises(ValueError, match=r"classify.pca = 4000"):
+        classify.run(section, {"features": tmp_path, "probes": probes}, tmp_path)
+
+
 def test_draws_depend_on_the_seed_alone(probes, section):
     def told(seed):
         section.run.seed = seed

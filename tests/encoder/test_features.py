@@ -45,6 +45,21 @@ def test_cache_equals_the_model(folder, section, probes, tmp_path):
     assert features.places(tmp_path) == ["vit", "proj"]
 
 
+def test_layers_further_down(folder, section, probes, tmp_path):
+    section.features.layers = [0, 2]
+    features.run(section, {"extract": folder, "probes": probes}, tmp_path)
+    assert features.places(tmp_path) == ["vit", "proj", "layer0", "layer2"]
+    assert features.prefix("layer0") == "layer0/" and features.prefix("vit") == ""
+    last, same, first = (
+        features.load(tmp_path, "segment", place) for place in ("vit", "layer2", "layer0")
+    )
+    deepest = tower.load(folder)[0].config.num_hidden_layers
+    assert np.array_equal(last, same) == (deepest == 2) and not np.allclose(last, first)
+    section.features.layers = [9]
+    with pytest.raises(ValueError, match=r"features.layers is \[9\]: .* layers 0 to"):
+        features.run(section, {"extract": folder, "probes": probes}, tmp_path)
+
+
 def test_images_of_another_size_go_through_the_processor(folder, section, tmp_path):
     probes = tmp_path / "probes"
     probes.mkdir()

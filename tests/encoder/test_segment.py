@@ -1,6 +1,7 @@
 """The segmentation probe: its figures against torchmetrics, its honesty, its items."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -57,10 +58,44 @@ def test_stage(probes, section, tmp_path):
     assert rows.lenient.mean() == pytest.approx(metrics["segment/shape/pixels_right"])
     each = np.array(
         [list(json.loads(raw).values()) for raw in rows.raw]
-    )  # [image, class, tp fp fn]
+    )  # [image, class, tp fn fp]
     iou = each[..., 0].sum(0) / each.sum((0, 2))
     assert iou.mean() == pytest.approx(metrics["segment/shape/miou"])
+    recall = each[..., 0].sum(0) / each[..., :2].sum((0, 2))
+    assert recall.mean() == pytest.approx(metrics["segment/shape/recall"])
     assert Image.open(tmp_path / "maps.png").size == (2 * 5 * 68, 2 * 6 * 68)
+
+
+def test_patch_by_patch_stands_beside_it(probes, section, tmp_path):
+    np.save(tmp_path / "segment_vit.npy", planted(probes))
+    section.segment.patch_epochs, section.segment.patch_rate = 40, 0.1
+    metrics = segment.run(section, {"features": tmp_path, "probes": probes}, tmp_path)
+    assert metrics["segment/shape/patch/localisation/map"] > 0.3
+    assert metrics["segment/shape/patch/local/map"] == pytest.approx(
+        metrics["segment/shape/patch/global/map"] + metrics["segment/shape/patch/localisation/map"]
+    )
+    items = pd.read_parquet(tmp_path / "items.parquet")
+    assert (items.instrument == "segment/shape/patch").sum() == 20
+
+
+def test_ignored_pixels_are_neither_learnt_nor_scored(probes, section, tmp_path):
+    """Wrong classes under the ignored label change nothing; so does their prediction."""
+    tokens, spoilt = planted(probes), tmp_path / "probes"
+    shutil.copytree(probes, spoilt)
+    whole = np.load(probes / "segment_shape.npy")
+    maps = whole.copy()
+    maps[:, :24] = 255
+    np.save(spoilt / "segment_shape.npy", maps)
+    told = segment.probe(lambda name: tokens, spoilt, section, "")[2]["shape"]
+    found = segment.probe(lambda name: tokens, spoilt, section, "")[0]
+    split = pd.read_parquet(probes / "segment.parquet").split
+    below = np.flatnonzero(split == "test")
+    counts = segment.confusion(
+        torch.from_numpy(told[:, 24:]), torch.from_numpy(whole[below, 24:]), whole.max() + 1
+    )
+    rows = segment.table(counts.sum(0))
+    assert found["segment/shape/miou"] == pytest.approx(rows.iou.mean())
+    assert found["segment/shape/miou"] > 0.6
 
 
 def test_shuffled_maps_teach_nothing(probes, section):

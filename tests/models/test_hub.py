@@ -43,6 +43,9 @@ SMALL = {
     "sharpen": {"items": 6, "draws": 2, "max_tokens": 6},
     "tokens": {"items": 6, "layers": [1]},
     "gaze": {"items": 12, "layers": [1], "draws": 1, "kept": [0.5, 1.0]},
+    "swap": {"items": 6, "max_tokens": 6},
+    "drift": {"images": 12, "k": [3], "bootstrap": 5},
+    "localise": {"items": 4},
     "classify": {"penalties": [1.0], "digits_draws": 2},
     "segment": {"epochs": 1, "rates": [0.1]},
     "report": {"samples": 2},
@@ -217,6 +220,14 @@ def test_a_study_of_it_runs_to_its_report(there, tmp_path):
         assert np.isfinite(told["vqa/margin"])
         for stage in ("sharpen", "tokens", "gaze"):
             run(stage, f"{stage}/{level}", [stage], model | {"items": items}, *who)
+        both = model | {"base": base}
+        told = run("swap", f"swap/{level}", ["swap"], both | {"items": items}, *who)
+        assert (told["swap/margin/main/tower"] != 0) == (arm == "sft")
+        told = run("drift", f"drift/{level}", ["drift"], both | {"probes": probes}, *who)
+        assert (told["drift/weights/proj"] > 0) == (arm == "sft")
+        asked = model | {"items": items, "pairs": "pairs/mine/seed0"}
+        told = run("localise", f"localise/{level}", ["localise"], asked, *who)
+        assert told["localise/answer/encoder/gradient/enrichment"] > 0
         run("extract", f"extract/{level}", ["extract"], model, *who)
         cut = {"extract": f"extract/{level}"}
         run("features", f"features/{level}", ["features"], cut | seen, *who)
@@ -224,6 +235,7 @@ def test_a_study_of_it_runs_to_its_report(there, tmp_path):
         for probe in ("classify", "segment"):
             run(probe, f"{probe}/{level}", [probe], seen, *who)
     stages = "base items pairs model classify segment vqa sharpen tokens gaze baselines".split()
+    stages += ["swap", "drift", "localise"]
     keys = ["study", "seeds", "bases", "arms", "instruments", "gaze.seeds", "report"]
     told = run("report", "report", keys, {stage: stage for stage in stages}, seed=None)
     assert told["report/missing"] == 0

@@ -5,6 +5,8 @@ SHOWN = {
     "differences": "differences to the base",
     "curves": "learning curves",
     "maps": "segmentation maps",
+    "drift": "change of the tower by layer",
+    "gallery": "where losses look",
     "rotation": "rotation of features",
 }
 

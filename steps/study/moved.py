@@ -1,0 +1,90 @@
+"""Pictures of the eye for the page: maps of classes, how far layers moved, where losses look."""
+
+from pathlib import Path
+from typing import Any
+
+from steps.study import markup
+from steps.study.canvas import ARMS, begin, colours, write
+from steps.study.collect import Found
+from steps.study.rows import family
+from steps.study.samples import embedded
+
+PANELS = {
+    "cka": "CKA with the base",
+    "procrustes": "Procrustes distance to the base",
+    "knn": "nearest images shared with the base",
+}
+
+
+def drift(found: Found, params: Any, base: str, folder: Path) -> str | None:
+    """A panel for each of PANELS, by layer: a line an arm, the mean over seeds."""
+    layers = [layer for _, layer in family(found.names(base), r"drift/cka/(.+)")]
+    if not layers:
+        return None
+    layers = sorted(layers, key=lambda layer: (layer == "proj", len(layer), layer))
+    plt, number = begin(), colours(params.arms)
+    plot, panels = plt.subplots(1, len(PANELS), figsize=(10.4, 2.7), layout="constrained")
+    for panel, (measure, title) in zip(panels, PANELS.items(), strict=True):
+        for arm in params.arms:
+            lines = [found.series(base, arm, f"drift/{measure}/{layer}") for layer in layers]
+            if all(lines):
+                means = [sum(line.values()) / len(line) for line in lines]
+                panel.plot(layers, means, "o-", color=ARMS[number[arm]], lw=1.2, ms=3, label=arm)
+        panel.set_title(title)
+        panel.tick_params(axis="x", labelrotation=60)
+    panels[0].legend(frameon=False, fontsize=7)
+    return write(plot, folder, f"drift-{base}")
+
+
+def galleries(found: Found, params: Any, base: str, folder: Path) -> dict[str, str]:
+    """Each arm's gallery of the first seed that has one, as a data URI, by `gallery-<arm>`."""
+    drawn = {}
+    for arm in params.arms:
+        for seed in params.seeds:
+            place = found.folders.get(("localise", base, arm, seed))
+            if place and (path := place / "gallery.png").is_file():
+                folder.mkdir(exist_ok=True)
+                (folder / f"gallery-{base}-{arm}.png").write_bytes(path.read_bytes())
+                drawn[f"gallery-{arm}"] = embedded(path.read_bytes())
+                break
+    return drawn
+
+
+def section(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
+    """A base's part of the page."""
+    parts = []
+    if "drift" in drawn:
+        caption = (
+            "The vision tower beside the untouched base's, layer by layer, on the probe images. "
+            "layer0 stands before the first block, proj behind the projector."
+        )
+        parts.append(markup.figure(drawn["drift"], caption))
+    shown = [name for name in drawn if name.startswith("gallery-")]
+    for name in shown:
+        arm = name.removeprefix("gallery-")
+        alt = f"where the losses of {arm} look"
+        picture = f'<img src="{drawn[name]}" alt="{markup.text(alt)}" loading="lazy">'
+        parts.append(
+            f"<details><summary>{markup.text(arm)}: where losses look</summary>"
+            f"{markup.figure(picture, GALLERY)}</details>"
+        )
+    return "".join(parts) or "<p>Not measured: neither drift nor localise is an instrument.</p>"
+
+
+GALLERY = (
+    "Questions about one object: the picture, the object's true outline, and each loss's gradient "
+    "and Grad-CAM on the patch tokens. One scale for all maps of a method, nothing mended at the "
+    "borders. A picture for the eye: the tables have the numbers."
+)
+
+
+def maps(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
+    """A base's segmentation maps."""
+    if "maps" not in drawn:
+        return "<p>No segmentation maps: no arm has any.</p>"
+    caption = (
+        "The first test scenes of one seed: the picture, the true map, and what a linear probe on "
+        "each arm’s patch tokens makes of it. A colour is one class in all pictures of a kind; "
+        "background is dark grey."
+    )
+    return markup.figure(drawn["maps"], caption)
