@@ -96,7 +96,11 @@ def behaviour(names: set[str]) -> list[Group]:
             "points",
             [
                 Row("tokens/density/auroc", "attention on the image, AUROC"),
-                Row("tokens/untrained/density/auroc", "the same, untrained", inner=True),
+                Row(
+                    "tokens/untrained/density/auroc",
+                    "the same, untrained (measured once)",
+                    inner=True,
+                ),
                 Row("tokens/text/density/auroc", "the same, scene told in words", inner=True),
                 Row("tokens/drift/auroc", "change under a spoilt image, AUROC"),
                 Row("tokens/entropy/auroc", "entropy, AUROC"),
@@ -105,7 +109,9 @@ def behaviour(names: set[str]) -> list[Group]:
                 Row("tokens/entropy/precision", "entropy: picked words that depend on it"),
                 Row("tokens/overlap/density_drift", "picked by attention and by a spoilt image"),
                 Row("tokens/two/share", "share of the more tied of two kinds of words"),
-                Row("tokens/untrained/two/share", "the same, untrained", inner=True),
+                Row(
+                    "tokens/untrained/two/share", "the same, untrained (measured once)", inner=True
+                ),
                 Row("tokens/text/two/share", "the same, scene told in words", inner=True),
             ],
         ),
@@ -122,7 +128,7 @@ def behaviour(names: set[str]) -> list[Group]:
                 Row("gaze/vas/image", "the question's words: attention on the image"),
                 Row("gaze/vas/system", "the question's words: attention on what stands before it"),
                 Row("gaze/heads/top", "visual-head score held by the top 5 % of heads"),
-                Row("gaze/untrained/heads/top", "the same, untrained", inner=True),
+                Row("gaze/untrained/heads/top", "the same, untrained (measured once)", inner=True),
                 Row("gaze/lost/anchors", "anchors blind: words no longer likeliest"),
                 Row("gaze/lost/heads", "visual heads silenced: words no longer likeliest"),
                 *(

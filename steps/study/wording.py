@@ -49,7 +49,7 @@ FAR = ("true", "follows", "unread")
 
 GAZE = {
     "box/enrichment": ("attention in the object's box, enrichment", False),
-    "untrained/box/enrichment": ("the same, untrained", True),
+    "untrained/box/enrichment": ("the same, untrained (measured once)", True),
     "vas/ratio": ("visual attention score (VAS)", False),
     "heads/effective": ("heads that hold the visual-head score", False),
     "drop/anchors": ("anchors blind", False),
