@@ -30,6 +30,7 @@ def changed(place, value):
     return values
 
 
+IMAGES = {"name": "own", "layout": "voc", "path": "x", "size": 64, "train": 9, "test": 9}
 WRONG = [
     # unknown key, wrong type, out of range, unknown method: key, value and what is allowed
     ("sft.epoch", 2, r"sft\.epoch = 2 is not a key: allowed are parts, items, targets"),
@@ -53,6 +54,11 @@ WRONG = [
     ("arms.none", ..., r"arms = continue, sft, dpo, grpo, .*: there must be `none"),
     ("arms.hot", {"method": "sft", "seeds": "some"}, r"arms\.hot\.seeds = 'some' .* all, first"),
     ("instruments", ["eyes"], r"instruments\.0 = 'eyes' .* vqa, sharpen"),
+    ("probes.images", [IMAGES | {"name": "photos"}], r"the name is one of the probes' own"),
+    ("probes.images", [IMAGES, IMAGES], r"names are own, own: each set needs one of its own"),
+    ("probes.images", [IMAGES | {"layout": "coco"}], r"layout = 'coco'"),
+    ("classify.kinds", ["knn"], r"ridge must be among them"),
+    ("swap.merges", [0.5, 0.5], r"each value at most once"),
     ("gaze.seeds", [7], r"gaze\.seeds = \[7\]: allowed are those in seeds \[0, 1, 2\]"),
     ("arms.Hot", {"method": "sft"}, r"arms\.Hot: this name may hold only lower-case"),
     ("bases.mine", {"source": "hub"}, r"bases\.mine: source is 'hub' and path None"),

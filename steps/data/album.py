@@ -1,4 +1,4 @@
-"""Which cut-out photographs a study shows: their folder and a digest of what is in it.
+"""Which images from outside a study shows: their folders, and a digest of what is in them.
 
 Neither engine looks outside the repository, so what is found here is written down as the file
 `results/<study>/photos.json`, and that is what the stage `probes` depends on: other photographs,
@@ -6,7 +6,9 @@ or the first ones, run it again. Nothing heavy is imported: every start of an en
 """
 
 import json
+import os
 from collections import Counter
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,30 @@ def album(where: str) -> dict[str, Any]:
     return {"folder": str(root), "files": len(found), "sha256": total.hexdigest()}
 
 
+def folders(images: Iterable[Any]) -> list[dict[str, Any]]:
+    """What is in the folders that `probes.images` names: path, number of files, sha256.
+
+    The digest is over names and sizes, since data sets are too large to read through at every
+    start: a file changed without changing its size is not noticed. Raises StageError for a folder
+    that is not there.
+    """
+    found = []
+    for one in images:
+        root = Path(one.path)
+        if not root.is_dir():
+            raise StageError(f"{one.name}: there is no folder {root}")
+        total, count = sha256(), 0
+        for place, below, files in os.walk(root):
+            below.sort()
+            for name in sorted(files):
+                path = Path(place, name)
+                size = path.stat().st_size if path.exists() else -1  # a link into nothing
+                total.update(f"{path.relative_to(root).as_posix()}\0{size}\0".encode())
+                count += 1
+        found.append({"folder": str(root), "files": count, "sha256": total.hexdigest()})
+    return found
+
+
 def text(told: dict[str, Any]) -> str:
-    """An album as the text of photos.json."""
+    """An album, and folders as its `images`, as the text of photos.json."""
     return json.dumps(told, indent=1) + "\n"

@@ -2,7 +2,8 @@
 
 Four tiers, reported apart: what post-training asks about (shape, colour, count), what only
 captions name (the ground), what no text ever names (texture), and real images from outside the
-world (handwritten digits; cut-out photographs where they are installed). Classification labels
+world (handwritten digits; cut-out photographs where they are installed; any folder of public data
+that probes.images names). Classification labels
 are those of a scene's one large object. Segmentation classes are shape and texture, never colour:
 a patch's mean colour would solve that without any seeing.
 """
@@ -15,13 +16,14 @@ import numpy as np
 import pandas as pd
 
 from steps.data import world as scenes_of
-from steps.data.album import album, text
+from steps.data.album import album, folders, text
 from steps.data.digest import written
 from steps.data.digits import digits
 from steps.data.items import has_novel
 from steps.data.language import COLOR_NAMES, GROUND_NAMES, NUMBERS
 from steps.data.paint import background, classes, render
 from steps.data.photos import bank
+from steps.data.readers import sets
 from steps.data.sprites import SHAPES, TEXTURES
 from steps.stage import StageError
 from steps.track import log
@@ -45,15 +47,18 @@ def run(params, inputs, out: Path) -> dict[str, float]:
         "digits": _digits(world, rng, out),
     }
     named = {"classify": TIERS, "segment": {"shape": list(SHAPES), "texture": list(TEXTURES)}}
-    used = _album(probes.photos, inputs)
+    used = _album(probes, inputs)
     if used["folder"]:
         photos = bank(used["folder"])
         counts["photos"] = _photo_scenes(photos, world, rng, out)
         named["segment"]["photos"] = list(photos.classes)
     (out / "probes.json").write_text(json.dumps(named | {"photographs": used}, indent=1))
-    for name in counts:
+    metrics = {f"{name}/images": n for name, n in counts.items()}
+    for one in probes.images:
+        metrics |= sets.add(one, out)
+    for name in [*counts, *(sets.stored(one) for one in probes.images)]:
         log.dataset(name, digest=written(out, name), context="probe")
-    return {f"{name}/images": n for name, n in counts.items()} | {"photos/files": used["files"]}
+    return metrics | {"photos/files": used["files"]}
 
 
 def _classify(probes, world, rng, out: Path) -> int:
@@ -130,13 +135,13 @@ def _few(rng, pictures, labels, split) -> tuple[np.ndarray, np.ndarray, list[str
     return pictures[rows], np.asarray(labels)[rows], [split[i] for i in rows]
 
 
-def _album(where: str, inputs: dict[str, Path]) -> dict[str, Any]:
-    """The photographs to show. Raises StageError if they are not those in the input `photos`."""
-    used = album(where)
+def _album(probes: Any, inputs: dict[str, Path]) -> dict[str, Any]:
+    """The images from outside. Raises StageError if they are not those in the input `photos`."""
+    used = album(probes.photos) | {"images": folders(probes.images)}
     if "photos" in inputs and inputs["photos"].read_text() != text(used):
         raise StageError(
-            f"the photographs in {used['folder']} are not those that {inputs['photos']} tells of: "
-            "run the study again"
+            f"the images in {used['folder']} or in probes.images are not those that "
+            f"{inputs['photos']} tells of: run the study again"
         )
     return used
 

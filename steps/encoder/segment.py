@@ -64,7 +64,7 @@ def probe(
         for kind, names in known["segment"].items()
     ]
     for name, of in known.get("sets", {}).items():
-        sets += [(name, name, kind, names) for kind, names in of.get("segment", {}).items()]
+        sets += [(kind, name, kind, names) for kind, names in of.get("segment", {}).items()]
     metrics, tables, maps, told = {}, [], {}, params.segment
     for kind, name, file, objects in sets:
         names = ["background", *objects]

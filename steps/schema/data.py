@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from steps.schema.section import Count, Section, Share, Span, Whole
 
@@ -49,14 +49,46 @@ class Items(Section):
     novel_share: Share
 
 
+class Images(Section):
+    """A folder of public data, in its own layout, to probe encoders on."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+    layout: Literal["imagefolder", "parquet", "ade20k", "voc", "masks"]
+    path: str
+    size: Count
+    fit: Literal["crop", "squash"] = "crop"
+    train: Count
+    test: Count
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    broken_share: Share = 0.01
+
+    @field_validator("name")
+    @classmethod
+    def _free(cls, name: str) -> str:
+        taken = ("classify", "digits", "photos", "shape", "texture")
+        taken += ("asked", "captions", "never_named")  # tiers of labels
+        if "segment" in name or name in taken:
+            raise ValueError("the name is one of the probes' own: take another")
+        return name
+
+
 class Probes(Section):
-    """Labelled scenes drawn for each seed, for the probes."""
+    """Labelled scenes drawn for each seed, for the probes, and images from outside."""
 
     classify_train: Count
     classify_test: Count
     segment_train: Count
     segment_test: Count
     photos: str
+    images: list[Images]
+
+    @field_validator("images")
+    @classmethod
+    def _apart(cls, images: list[Images]) -> list[Images]:
+        names = [one.name for one in images]
+        if len(set(names)) < len(names):
+            raise ValueError(f"names are {', '.join(names)}: each set needs one of its own")
+        return images
 
 
 class Mix(Section):

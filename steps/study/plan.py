@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def photographs(self) -> str:
-        """The file that says which photographs the probes show; see `steps.data.album`."""
+        """The file that says which images from outside the probes show; see `steps.data.album`."""
         return f"{self.results}/photos.json"
 
     def diffed(self) -> list[str]:
@@ -106,14 +106,18 @@ def plan(study: str | None = None) -> Plan:
 
 
 def _settled(plan: Plan, where: Path | str) -> Plan:
-    """The plan, once what it takes for granted is there; writes which photographs it shows."""
+    """The plan, once what it takes for granted is there; writes which outside images it shows."""
     for said in missing(plan.params):
         raise ParamsError(f"{where}: {said}")
-    photos = plan.params.probes.photos
+    probes = plan.params.probes
     try:
-        told = album.album(photos)
+        told = album.album(probes.photos)
     except StageError as error:
-        raise ParamsError(f"{where}: probes.photos = {photos!r}: {error}") from None
+        raise ParamsError(f"{where}: probes.photos = {probes.photos!r}: {error}") from None
+    try:
+        told["images"] = album.folders(probes.images)
+    except StageError as error:
+        raise ParamsError(f"{where}: probes.images: {error}") from None
     write(Path(plan.photographs), album.text(told))
     return plan
 

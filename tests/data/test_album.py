@@ -1,8 +1,10 @@
 """Which photographs a study shows, and that any change of them is seen."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from steps.data.album import album
+from steps.data.album import album, folders
 from steps.stage import StageError
 
 
@@ -44,3 +46,22 @@ def test_a_folder_that_cannot_do_is_one_sentence(folder, cutout):
         cutout(folder / "toys/cartoon" / f"{i}.png", (1, 2, 3))
     with pytest.raises(StageError, match="fewer than two folders of at least 10 PNG files"):
         album(str(folder))
+
+
+def test_folders_of_data_are_told_by_names_and_sizes(tmp_path):
+    root = tmp_path / "data"
+    (root / "train/a").mkdir(parents=True)
+    (root / "train/a/1.png").write_bytes(b"123")
+    one = SimpleNamespace(name="own", path=str(root))
+    (told,) = folders([one])
+    assert told["files"] == 1 and folders([one]) == [told] and folders([]) == []
+    (root / "train/a/1.png").write_bytes(b"1234")
+    (grown,) = folders([one])
+    (root / "train/a/1.png").rename(root / "train/a/2.png")
+    (moved,) = folders([one])
+    (root / "train/b").mkdir()
+    assert len({told["sha256"], grown["sha256"], moved["sha256"]}) == 3
+    (root / "train/a/broken").symlink_to("nowhere")
+    assert folders([one])[0]["files"] == 2
+    with pytest.raises(StageError, match="own: there is no folder"):
+        folders([SimpleNamespace(name="own", path=str(tmp_path / "none"))])

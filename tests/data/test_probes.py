@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from steps.data import photos, probes
-from steps.data.album import album, text
+from steps.data.album import album, folders, text
 from steps.data.digest import written
 from steps.stage import StageError
 
@@ -19,13 +19,14 @@ def stage(world, monkeypatch):
     monkeypatch.setattr(probes, "PHOTO_SCENES", {"train": 60, "test": 30})
     monkeypatch.setattr(probes, "DIGITS", {"pool": 6, "test": 4})
 
-    def run(where, out, told=None):
+    def run(where, out, told=None, images=()):
         out.mkdir()
         sizes = dict.fromkeys(("classify_train", "segment_train"), 12)
         sizes |= dict.fromkeys(("classify_test", "segment_test"), 6)
-        section = SimpleNamespace(**sizes, photos=str(where))
+        section = SimpleNamespace(**sizes, photos=str(where), images=images)
         params = SimpleNamespace(probes=section, world=world, run=SimpleNamespace(seed=4))
-        (out.parent / "photos.json").write_text(told or text(album(str(where))))
+        used = album(str(where)) | {"images": folders(images)}
+        (out.parent / "photos.json").write_text(told or text(used))
         return probes.run(params, {"photos": out.parent / "photos.json"}, out)
 
     return run
@@ -79,13 +80,32 @@ def test_the_photographs_used_are_told(stage, folder, tmp_path, monkeypatch):
     )
     metrics = stage(folder, tmp_path / "out")
     used = json.loads((tmp_path / "out/probes.json").read_text())["photographs"]
-    assert metrics["photos/files"] == used["files"] == 38 and used == album(str(folder))
+    assert metrics["photos/files"] == used["files"] == 38
+    assert used == album(str(folder)) | {"images": []}
     assert logged["photos"] == written(tmp_path / "out", "photos")
     assert set(logged) == {"classify", "segment", "digits", "photos"}
 
 
 def test_photographs_that_changed_meanwhile_are_refused(stage, folder, cutout, tmp_path):
-    told = text(album(str(folder)))
+    told = text(album(str(folder)) | {"images": []})
     cutout(folder / "fruit/sub/thing-01.png", (9, 9, 9))
     with pytest.raises(StageError, match="are not those that .*photos.json tells of: run the"):
         stage(folder, tmp_path / "out", told)
+
+
+def test_a_folder_of_ones_own_is_a_set_beside_them(stage, tmp_path):
+    """Through the stage: listed in probes.json, logged, drawn alike on every seed."""
+    from PIL import Image
+
+    for name, colour in (("ham", (200, 60, 60)), ("jam", (60, 60, 200))):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for i in range(8):
+            Image.new("RGB", (40, 30), colour).save(tmp_path / "own" / name / f"{i}.png")
+    (tmp_path / "own/jam/8.png").write_bytes(b"")
+    one = {"name": "own", "layout": "imagefolder", "path": str(tmp_path / "own"), "size": 16}
+    one |= {"fit": "crop", "train": 4, "test": 2, "test_share": 0.3, "broken_share": 0.5}
+    metrics = stage("off", tmp_path / "out", images=[SimpleNamespace(**one)])
+    assert metrics["own/images"] == 12
+    told = json.loads((tmp_path / "out/probes.json").read_text())
+    assert told["sets"] == {"own": {"classify": {"own": ["label"]}}}
+    assert (tmp_path / "out/broken.json").is_file()
