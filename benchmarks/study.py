@@ -52,7 +52,8 @@ def main() -> None:
     engines = ["snakemake", "dvc"] if options.engine == "both" else [options.engine]
     found: dict[str, dict[str, Any]] = {}
     for engine in engines:
-        with tempfile.TemporaryDirectory() as folder:
+        # The mirror may still be writing there for a moment.
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             clone = Path(folder) / "sightline"
             found[engine] = measure(engine, options.study, options.cores, clone)
         show(engine, found[engine])
