@@ -13,7 +13,6 @@ so both parts are reported; where nothing stands before the image there is no ra
 """
 
 from collections.abc import Iterator
-from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from steps.behaviour import cuts, frozen, heads
 from steps.behaviour.frozen import Batch
 from steps.models import load
 from steps.models.connectivity import reading
+from steps.models.look import square
 from steps.posttrain.credit.select import most
 from steps.stage import StageError
 
@@ -67,8 +67,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     kept.to_parquet(out / "kept.parquet", index=False)
     found = heads.where(looks) | heads.concentrated(sums["hits"][boxed])
     if who.arm == "none":  # an untrained model is the same beside every arm
-        torch.manual_seed(seed)
-        untrained = type(model)._from_config(model.config).to(load.device()).eval()
+        untrained = load.untrained(model, seed)
         empty = _looked(untrained, processor, table, pictures, told)
         null = heads.joined([gaze.totals() for *_, gaze, _ in empty])
         part = heads.where(heads.by_layer(table, null)) | heads.concentrated(null["hits"][boxed])
@@ -80,13 +79,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
 
 def _patches(model: Any, table: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
     """How far each image token lies in its question's boxes, [items, N]."""
-    tokens = model.config.image_seq_length
-    side = isqrt(tokens)
-    if side * side != tokens:
-        raise StageError(
-            f"an image is {tokens} tokens, which make no square, so that no token's place is "
-            "known: leave gaze out of `instruments`"
-        )
+    side = square(model, "gaze")
     return np.stack([heads.overlap(boxes, side, pictures.shape[1]) for boxes in table["boxes"]])
 
 

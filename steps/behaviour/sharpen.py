@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from steps.behaviour.vqa import evenly
 from steps.data.parse import lenient
 from steps.models import load
 from steps.models.draws import Drawer
@@ -28,8 +29,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     """
     told, who = params.sharpen, params.run
     table = pd.read_parquet(inputs["items"] / "vqa.parquet")
-    # Questions about combinations never trained on stand last: the same share of them is kept.
-    table = table.iloc[np.linspace(0, len(table) - 1, min(told.items, len(table))).astype(int)]
+    table = table.iloc[evenly(told.items, len(table))]
     images = np.load(inputs["items"] / "vqa_images.npy", mmap_mode="r", allow_pickle=False)
     model = load.vlm(inputs["model"]).to(load.device())
     drawer = Drawer(model, load.processor(inputs["model"]), told, who.seed or 0)

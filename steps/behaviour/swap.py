@@ -95,12 +95,9 @@ def models(
 
 
 def questions(items: Path, count: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """At most `count` judged questions, evenly from the table, and the image of each.
-
-    Questions about combinations never trained on stand last: the same share of them is kept.
-    """
+    """At most `count` judged questions (`vqa.evenly`), and the image of each."""
     table, pictures = vqa.questions(items, "vqa")
-    some = np.linspace(0, len(table) - 1, min(count, len(table))).astype(int)
+    some = vqa.evenly(count, len(table))
     return table.iloc[some].reset_index(drop=True), np.array(pictures[some])
 
 

@@ -45,8 +45,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     scores = judged(words, told.share, MEASURES)
     parts = {"": words, "text/": measured(model, processor, table, None, told)}
     if who.arm == "none":  # an untrained model is the same beside every arm
-        torch.manual_seed(who.seed or 0)
-        untrained = type(model)._from_config(model.config).to(load.device()).eval()
+        untrained = load.untrained(model, who.seed or 0)
         parts["untrained/"] = measured(untrained, processor, table, pictures, told)
     words.to_parquet(out / "tokens.parquet", index=False)
     for at, name in enumerate(("study", "base", "arm", "seed")):

@@ -63,6 +63,14 @@ def questions(items: Path, name: str) -> tuple[pd.DataFrame, np.ndarray]:
     return table, images[table["image"].to_numpy()]
 
 
+def evenly(count: int, of: int) -> np.ndarray:
+    """Numbers of at most `count` of `of` questions, spread over the table.
+
+    Questions about combinations never trained on stand last: the same share of them is kept.
+    """
+    return np.linspace(0, of - 1, min(count, of)).astype(int)
+
+
 def swapped(table: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
     """Every question with the image of another question of its kind, never its own."""
     order = np.arange(len(table))

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from steps.data.readers import IGNORED
 from steps.stage import StageError
 
 DECAY = 1e-4  # of DINOv2's linear head; the intercept is left alone
 STRIDE = 4
-IGNORED = 255
-"""In a map: a pixel that is neither learnt from nor scored (VOC's border, ADE20K's other)."""
 
 
 def fit(

@@ -13,18 +13,16 @@ of the same configuration that was never trained, where maps are to say nothing;
 to the object, which the question names all the same; `alike` says how far maps change.
 """
 
-from math import isqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from steps.data.requests import DESCRIBE
 from steps.encoder import heatmaps, objects, pointing, saliency
 from steps.models import load
-from steps.stage import StageError
+from steps.models.look import square
 from steps.track import log
 
 SCORES = ("pointing", "energy", "enrichment", "elsewhere", "iou", "iou_chance", "entropy")
@@ -48,7 +46,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     seed = who.seed or 0
     model = load.vlm(inputs["model"]).to(load.device())
     processor = load.processor(inputs["model"])
-    side = _side(model)
+    side = square(model, "localise")
     table = objects.asked(inputs["pairs"], inputs["items"], told.items)
     images, shapes = (
         np.load(inputs["items"] / f"train_{name}.npy", mmap_mode="r", allow_pickle=False)
@@ -60,8 +58,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     other = table.iloc[objects.rivals(table, seed)]
     swapped = table.assign(**{name: other[name].to_numpy() for name in saliency.TEXTS})
     true, labels = mapped(model, processor, [table, swapped], pictures, told.batch)
-    torch.manual_seed(seed)
-    untrained = type(model)._from_config(model.config).to(load.device()).eval()
+    untrained = load.untrained(model, seed)
     (weights,) = mapped(untrained, processor, [table], pictures, told.batch)
     rng = np.random.default_rng(seed)
     scored = judged(table, true, inside, rng)
@@ -83,18 +80,6 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     for name, rows in checks.groupby("check", sort=False):
         found |= {f"{name}/{key}": value for key, value in means(rows, CHECKED).items()}
     return {f"localise/{name}": value for name, value in found.items()}
-
-
-def _side(model: Any) -> int:
-    """Patches along an image's side."""
-    tokens = model.config.image_seq_length
-    side = isqrt(tokens)
-    if side * side != tokens:
-        raise StageError(
-            f"an image is {tokens} tokens, which make no square, so that no token's place is "
-            "known: leave localise out of `instruments`"
-        )
-    return side
 
 
 def mapped(

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from steps.data.readers import IGNORED
 from steps.encoder import scores
 from steps.encoder.features import load, places, prefix
-from steps.encoder.head import IGNORED, fit, predict
+from steps.encoder.head import fit, predict
 from steps.stage import StageError
 
 

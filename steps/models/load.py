@@ -44,6 +44,14 @@ def vlm(folder: Path | str) -> Any:
     return model.eval()
 
 
+def untrained(model: Any, seed: int) -> Any:
+    """A model of the same configuration with random weights, in eval mode: the null of readings."""
+    import torch
+
+    torch.manual_seed(seed)
+    return type(model)._from_config(model.config).to(device()).eval()
+
+
 def processor(folder: Path | str) -> Any:
     """The processor saved beside a VLM, with the PIL image processor (no torchvision)."""
     from transformers import AutoTokenizer, LlavaProcessor

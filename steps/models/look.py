@@ -6,12 +6,26 @@ goes on from there.
 """
 
 import copy
+from math import isqrt
 from typing import Any
 
 import numpy as np
 
 from steps.models import load
 from steps.models.sample import prompts
+from steps.stage import StageError
+
+
+def square(model: Any, instrument: str) -> int:
+    """Image tokens along a side of the image. Raises StageError where they make no square."""
+    tokens = model.config.image_seq_length
+    side = isqrt(tokens)
+    if side * side != tokens:
+        raise StageError(
+            f"an image is {tokens} tokens, which make no square, so that no token's place is "
+            f"known: leave {instrument} out of `instruments`"
+        )
+    return side
 
 
 class Looked:

@@ -2,6 +2,7 @@
 
 import torch
 
+from steps.data.readers import IGNORED
 from steps.encoder import head
 
 
@@ -29,15 +30,15 @@ def test_gradient_equals_autograd_through_interpolate():
 def test_ignored_pixels_count_as_in_torch():
     torch.manual_seed(1)
     x, y = torch.randn(2, 16, 5), torch.randint(0, 4, (2, 16, 16), dtype=torch.uint8)
-    y[torch.rand(y.shape) < 0.4] = head.IGNORED
+    y[torch.rand(y.shape) < 0.4] = IGNORED
     w = torch.randn(5, 4, requires_grad=True)
     grid = (x @ w).transpose(1, 2).reshape(2, 4, 4, 4)
     up = torch.nn.functional.interpolate(grid, (16, 16), mode="bilinear", align_corners=False)
-    torch.nn.functional.cross_entropy(up, y.long(), ignore_index=head.IGNORED).backward()
+    torch.nn.functional.cross_entropy(up, y.long(), ignore_index=IGNORED).backward()
     sides = (head.upsampler(4, 16), head.upsampler(4, 16))
     z, y = x.transpose(0, 1), y.permute(1, 2, 0)
     assert torch.allclose(head.gradient(z, y, w.detach(), *sides), w.grad, atol=1e-7)
-    nothing = head.gradient(z, torch.full_like(y, head.IGNORED), w.detach(), *sides)
+    nothing = head.gradient(z, torch.full_like(y, IGNORED), w.detach(), *sides)
     assert not nothing.any()
 
 

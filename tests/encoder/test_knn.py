@@ -1,7 +1,5 @@
 """Weighted k-NN against scikit-learn's, by hand, and on classes of known separation."""
 
-from statistics import NormalDist
-
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
@@ -9,15 +7,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from steps.encoder import knn
 from steps.encoder.logistic import slices
 from steps.stage import StageError
-
-
-def two(distance, n, width, seed):
-    """Two Gaussian classes, `distance` standard deviations apart: Bayes is right Phi(d / 2)."""
-    rng = np.random.default_rng(seed)
-    codes = rng.integers(0, 2, n)
-    x = rng.normal(size=(n, width))
-    x[:, 0] += distance * (codes - 0.5)
-    return x, codes
+from tests.encoder.planted import assert_found, two
 
 
 def five(n, seed):
@@ -83,15 +73,12 @@ def test_k_is_chosen_on_a_slice_of_train():
 @pytest.mark.parametrize("distance", [1.0, 2.5])
 def test_finds_what_is_planted_and_nothing_else(distance):
     """Normalising keeps the side of the plane between the classes, and with it Bayes' share."""
-    x, codes = two(distance, 4000, 3, 1)
-    new, truth = two(distance, 2000, 3, 2)
-    best = NormalDist().cdf(distance / 2)
-    rng = np.random.default_rng(3)
-    shuffled = rng.permutation(codes), rng.permutation(truth)
-    for labels, asked, expected in ((codes, truth, best), (*shuffled, 0.5)):
+
+    def told(x, labels, new):
         k = knn.choose(x, labels, 2)
-        right = (knn.predict(x, labels, new, 2, [k])[k] == asked).mean()
-        assert abs(right - expected) < 4 * np.sqrt(0.25 / 2000)
+        return knn.predict(x, labels, new, 2, [k])[k]
+
+    assert_found(told, distance, 3, 2000)
 
 
 def test_errors_say_what_to_do():

@@ -14,7 +14,7 @@ from steps.data.items import draw
 from steps.data.language import vocabulary
 from steps.data.paint import classes, render
 from steps.encoder import localise, saliency
-from steps.models import build, load
+from steps.models import build, load, look
 from steps.stage import StageError
 
 ROOT = Path(__file__).parents[2]
@@ -142,4 +142,4 @@ def test_what_cannot_be_mapped_is_refused(folder, tmp_path):
         run(folder, tmp_path, items=1)
     model = SimpleNamespace(config=SimpleNamespace(image_seq_length=60))
     with pytest.raises(StageError, match="60 tokens, which make no square"):
-        localise._side(model)
+        look.square(model, "localise")

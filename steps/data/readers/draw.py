@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from steps.data.readers.listing import IGNORED, Item, Listing, Opened, order
+from steps.data.readers import IGNORED
+from steps.data.readers.listing import Item, Listing, Opened, order
 from steps.data.readers.pictures import Broken, Fit
 from steps.stage import StageError
 

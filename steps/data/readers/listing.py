@@ -11,9 +11,6 @@ import numpy as np
 from steps.data.readers.pictures import Broken, Fit
 from steps.stage import Missing
 
-IGNORED = 255
-"""In a map: a pixel that is neither trained on nor scored."""
-
 
 class Item(NamedTuple):
     """An image that is listed and not yet opened.

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from steps.data.readers.listing import IGNORED, Item, Listing, Opened, split, stands
+from steps.data.readers import IGNORED
+from steps.data.readers.listing import Item, Listing, Opened, split, stands
 from steps.data.readers.pictures import SUFFIXES, Broken, Fit, Flaw, decode, read, rgb, square
 from steps.stage import Missing, StageError
 
