@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from steps.data.language import COLOR_NAMES, COLUMNS, NUMBERS, PLURAL, ROWS, relations
+from steps.data.language import COLUMNS, ROWS, relations
 from steps.data.parse import lenient, rationale
 from steps.data.questions import CHOICES
-from steps.data.sprites import SHAPES
-from steps.data.world import SIZES
+from steps.data.speech import DRAWN, NUMBERS, photographs
 
-SINGULAR = {plural: name for name, plural in PLURAL.items()} | {"objects": "object"}
-LOOKS = {"object", *SIZES, *COLOR_NAMES, *SHAPES}
+SINGULAR = {plural: name for name, plural in DRAWN.plural.items()} | {"objects": "object"}
+_OF = ("size", *(name for s in (DRAWN, photographs()) for name in (s.adjective, s.noun)))
+LOOKS = {"object", *(word for attribute in _OF for word in CHOICES[attribute])}
 """Words of a noun phrase, in the singular."""
-NAMED = {*SIZES, *COLOR_NAMES, *SHAPES, *CHOICES["glyph"]}
+NAMED = LOOKS - {"object"} | {*CHOICES["glyph"]}
 """What `it` can be said to be."""
 JUDGED = ["statements", "unread", "true", "whole", "follows"]
 """Columns that `judged` gives."""

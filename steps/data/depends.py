@@ -4,8 +4,9 @@ A word depends on the image if it names something that is to be seen (a colour, 
 a letter, yes or no) and the prompt does not name it already. Nothing that answers a fact does.
 """
 
-from steps.data.language import COLUMNS, NUMBERS, ROWS
-from steps.data.questions import ASK, CHOICES, KINDS
+from steps.data.language import COLUMNS, ROWS
+from steps.data.questions import ASK, CHOICES
+from steps.data.speech import NUMBERS
 
 SIGHT = frozenset(word for answers in CHOICES.values() for word in answers) | {
     *ROWS,
@@ -19,11 +20,11 @@ SIGHT = frozenset(word for answers in CHOICES.values() for word in answers) | {
 def marks(kind: str, prompt: str, words: list[str]) -> list[int]:
     """1 for each of an answer's words that depends on the image, else 0.
 
-    kind: one of KINDS. prompt: the question, ending in how it wants to be answered. For reference
+    kind: of a question. prompt: the question, ending in how it wants to be answered. For reference
     answers this gives the column `depends` of the items' tables.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind = {kind!r}: allowed are {', '.join(KINDS)}")
+    if kind not in (*CHOICES, "fact"):
+        raise ValueError(f"kind = {kind!r}: allowed are {', '.join([*CHOICES, 'fact'])}")
     if kind == "fact":
         return [0] * len(words)
     asked = next(

@@ -22,8 +22,10 @@ def crowded(world: Any) -> Any:
 def reworded(q: Question, style: str, form: str) -> str:
     """The question in a third wording; how it wants to be answered is put as `prompt` puts it."""
     s = q.subject
-    if q.kind in ("color", "shape", "size"):
+    if q.kind in ("color", "shape", "category", "size"):
         text = f"the {s[0]} is of which {q.kind} ?"
+    elif q.kind == "name":
+        text = f"the {s[0]} is called what ?"
     elif q.kind == "count":
         text = f"how many {s[0]} are in the picture ?"
     elif q.kind == "existence":

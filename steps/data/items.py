@@ -19,8 +19,10 @@ from steps.data.digest import written
 from steps.data.far import crowded, reworded
 from steps.data.language import View, contents
 from steps.data.paint import LETTER, boxes, classes, owners, render
-from steps.data.questions import FORMS, KINDS, Question, ask, prompt
-from steps.data.requests import STAGE1, Request, put, request
+from steps.data.questions import FORMS, Question, ask, prompt
+from steps.data.requests import Request, put, request
+from steps.data.requests import stage1 as mixture
+from steps.data.speech import of
 from steps.stage import StageError
 from steps.track import log
 
@@ -33,8 +35,8 @@ PATIENCE = 60
 def run(params, inputs, out: Path) -> dict[str, float]:
     """Write train, stage1, tune, vqa and far questions: a table and images of each.
 
-    train_shape.npy says which shape each pixel of a training image belongs to. Where items.far is
-    0 there are no files of that name.
+    train_maps.npy says which shape, or which category of photographs, each pixel of a training
+    image belongs to (`Speech.maps`). Where items.far is 0 there are no files of that name.
     """
     items, world, seed = params.items, params.world, params.run.seed
     novel = round(items.novel_share * items.vqa)
@@ -61,7 +63,7 @@ def run(params, inputs, out: Path) -> dict[str, float]:
                 maps.append(classes(owner, scenes.shape))
         table = _write(out, name, seed, rows, np.concatenate(images))
         if name == "train":
-            np.save(out / f"{name}_shape.npy", np.concatenate(maps))
+            np.save(out / f"{name}_maps.npy", np.concatenate(maps))
         metrics[f"{name}/prior"] = prior(table)
     rng = np.random.default_rng([seed, len(sets)])
     rows, scenes = stage1(world, rng, items.stage1, items.stage1_style_b, items.stage1_captions)
@@ -101,17 +103,18 @@ def draw(
 
     Returns rows (dicts of the columns of items' tables) and the Scenes they are about, in the
     same order; row["image"] counts from 0, row["boxes"] frames what is to be seen of the objects
-    asked about (`paint.boxes`), row["truth"] is `truth`. With `novel`, every scene holds a
-    combination of shape, colour and texture that training never shows. Raises StageError if the
-    world's scenes do not allow the questions.
+    asked about (`paint.boxes`), row["truth"] is `truth`. With `novel`, every scene holds what
+    training never shows: a combination of shape, colour and texture, or a photograph. Raises
+    StageError if the world's scenes do not allow the questions.
     """
-    quota = {k: count // len(KINDS) + (i < count % len(KINDS)) for i, k in enumerate(KINDS)}
-    done: dict[str, Counter] = {k: Counter() for k in KINDS}
+    kinds = of(world).kinds
+    quota = {k: count // len(kinds) + (i < count % len(kinds)) for i, k in enumerate(kinds)}
+    done: dict[str, Counter] = {k: Counter() for k in kinds}
     rows, kept, about, tries = [], [], [], 0
     while len(rows) < count:
         tries += 1
         if tries > 4 * PATIENCE:
-            short = ", ".join(k for k in KINDS if done[k].total() < quota[k])
+            short = ", ".join(k for k in kinds if done[k].total() < quota[k])
             raise StageError(
                 f"the world's scenes allow too few questions of kind {short}: "
                 "raise world.objects, world.letter_share or world.repeat"
@@ -154,13 +157,13 @@ def stage1(
 
     Returns rows and Scenes as `draw` does; a caption is of kind `caption` and has no choices.
     """
-    rows, kept = [], []
+    rows, kept, kinds = [], [], mixture(of(world))
     while len(rows) < count:
         scenes = scenes_of.sample(world, rng, BATCH, "train")
         for i in range(BATCH):
             if len(rows) == count:
                 break
-            asked = request(View(scenes, i), rng, STAGE1, style_b, captions)
+            asked = request(View(scenes, i), rng, kinds, style_b, captions)
             if asked is not None:
                 rows.append(_row(asked, len(rows), novel=False))
                 kept.append(scenes.take(np.array([i])))
@@ -168,13 +171,16 @@ def stage1(
 
 
 def has_novel(s: scenes_of.Scenes) -> np.ndarray:
-    """Whether a scene shows a held-out combination; bool [N]."""
+    """Whether a scene shows a held-out combination, or a photograph of the test's; bool [N]."""
+    if s.bank:
+        tested = np.array(s.bank.splits) == "test"
+        return (tested[s.photo] & (s.photo >= 0)).any(1)
     return (scenes_of.held_out(s.shape, s.color, s.texture) & (s.shape >= 0)).any(1)
 
 
 def _next(view: View, rng, quota, done, evenly: bool) -> Question | None:
     """A question of the kind that is furthest behind, None if this scene has no wanted answer."""
-    behind = [k for k in KINDS if done[k].total() < quota[k]]
+    behind = [k for k in quota if done[k].total() < quota[k]]
     kind = min(behind, key=lambda k: (done[k].total() / quota[k], rng.random()))
     question = ask(view, kind, rng)
     if question is None:

@@ -9,54 +9,14 @@ from functools import cached_property
 
 import numpy as np
 
-from steps.data.sprites import COLORS, GROUNDS, LETTERS, PLATE, SHAPES
+from steps.data.speech import ANY, DRAWN, NUMBERS, RELATIONS, Speech, photographs
+from steps.data.sprites import GROUNDS, LETTERS, PLATE
 from steps.data.world import SIZES, Scenes
 
-COLOR_NAMES, GROUND_NAMES = tuple(COLORS), tuple(GROUNDS)
-PLURAL = {
-    "circle": "circles",
-    "square": "squares",
-    "triangle": "triangles",
-    "cross": "crosses",
-    "star": "stars",
-    "ring": "rings",
-}
-NUMBERS = ("zero", "one", "two", "three", "four", "five")
+GROUND_NAMES = tuple(GROUNDS)
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
-RELATIONS = ("left", "right", "above", "below")
 GAP = 10
 """By so many pixels one direction has to lead the other for there to be a relation."""
-FACTS = {
-    "color": {
-        "ruby": "red",
-        "grass": "green",
-        "sky": "blue",
-        "lemon": "yellow",
-        "plum": "purple",
-        "carrot": "orange",
-        "blood": "red",
-        "leaf": "green",
-        "ocean": "blue",
-        "sun": "yellow",
-        "violet": "purple",
-        "pumpkin": "orange",
-    },
-    "shape": {
-        "wheel": "ring",
-        "coin": "circle",
-        "window": "square",
-        "roof": "triangle",
-        "compass": "star",
-        "plus": "cross",
-    },
-    "count": {
-        "snake": "zero",
-        "pole": "one",
-        "bird": "two",
-        "stool": "three",
-        "dog": "four",
-    },
-}
 _GLUE = (
     "user : assistant a an the is are at of on and there what name tell me does picture show how "
     "many count which side where relative to i see look it none letter shown read ? . , that "
@@ -66,12 +26,13 @@ _GLUE = (
 ).split()
 
 
-def vocabulary() -> list[str]:
-    """Every word of the world, each once, in an order that never changes."""
-    words = list(_GLUE)
-    words += [*SHAPES, *PLURAL.values(), *COLOR_NAMES, *GROUND_NAMES, *SIZES, *NUMBERS]
+def vocabulary(speech: Speech = DRAWN) -> list[str]:
+    """Every word of a world, each once, in an order that never changes."""
+    words = [*_GLUE, *speech.glue]
+    drawn = [*speech.nouns, *speech.plural.values(), *speech.adjectives]
+    words += [*drawn, *GROUND_NAMES, *SIZES, *NUMBERS]
     words += [*ROWS, *COLUMNS, *RELATIONS, *(c.lower() for c in LETTERS)]
-    words += [name for table in FACTS.values() for name in table]
+    words += [name for table in speech.facts.values() for name in table]
     return list(dict.fromkeys(words))
 
 
@@ -82,15 +43,25 @@ def place(s: Scenes, x: float, y: float) -> str:
 
 
 class View:
-    """One scene as plain Python values, for writing text about it."""
+    """One scene as plain Python values, for writing text about it.
+
+    speech: its world's. look: each object's value of an attribute; of a photograph without a noun
+    the name is None.
+    """
 
     def __init__(self, s: Scenes, i: int):
         here = np.flatnonzero(s.shape[i] >= 0)
         order = here[np.lexsort((s.x[i, here], s.y[i, here] // 8))]  # as one reads a page
         self.rows = order.tolist()
-        self.shape = [SHAPES[v] for v in s.shape[i, order]]
-        self.color = [COLOR_NAMES[v] for v in s.color[i, order]]
-        self.size = [SIZES[v] for v in s.size[i, order]]
+        self.speech = photographs() if s.bank else DRAWN
+        self.look: dict[str, list] = {"size": [SIZES[v] for v in s.size[i, order]]}
+        if s.bank:
+            told = [s.bank.nouns[v] for v in s.photo[i, order]]
+            self.look["name"] = [noun if noun in self.speech.nouns else None for noun in told]
+            self.look["category"] = [self.speech.adjectives[v] for v in s.shape[i, order]]
+        else:
+            self.look["shape"] = [self.speech.nouns[v] for v in s.shape[i, order]]
+            self.look["color"] = [self.speech.adjectives[v] for v in s.color[i, order]]
         self.x, self.y = s.x[i, order].tolist(), s.y[i, order].tolist()
         self.place = [place(s, x, y) for x, y in zip(self.x, self.y, strict=True)]
         self.ground = GROUND_NAMES[s.ground[i]]
@@ -102,7 +73,7 @@ class View:
         self.canvas = s.canvas
 
     def __len__(self) -> int:
-        return len(self.shape)
+        return len(self.rows)
 
     @cached_property
     def pairs(self) -> list[tuple[int, int]]:
@@ -112,7 +83,10 @@ class View:
 
     def name(self, k: int) -> str:
         """Object k in full, without an article: `large red circle`."""
-        return f"{self.size[k]} {self.color[k]} {self.shape[k]}"
+        size, adjective, noun = (
+            self.look[of][k] for of in ("size", self.speech.adjective, self.speech.noun)
+        )
+        return f"{size} {adjective} {noun or ANY}"
 
     def relation(self, a: int, b: int) -> str | None:
         """Where a lies relative to b; None where no direction leads by GAP pixels."""

@@ -30,26 +30,21 @@ def background(world, ground: np.ndarray, seeds: np.ndarray) -> tuple[np.ndarray
     return blotched.repeat(c // 8, 1).repeat(c // 8, 2), noise
 
 
-def render(world, s: Scenes, mirrored: bool = False, bank=None) -> tuple[np.ndarray, np.ndarray]:
+def render(world, s: Scenes, mirrored: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Paint scenes.
 
-    bank: the `photos.Photos` that scenes of photographs were sampled from. Drawn objects are
-    painted first to last. Photographs are painted last to first, so that no other covers the
-    first, whose category probes ask for.
+    Drawn objects are painted first to last. Photographs are painted last to first, so that no
+    other covers the first, whose category probes ask for.
     Returns images uint8 [N, canvas, canvas, 3] and owners int8 [N, canvas, canvas]: the index of
     the object that a pixel belongs to, -1 for ground, LETTER for a letter. `mirrored`
-    paints the mirrored twins of `s` (pass the originals). Raises ValueError for photographs
-    without their bank.
+    paints the mirrored twins of `s` (pass the originals).
     """
-    photographs = bool((s.photo >= 0).any())
-    if photographs and bank is None:
-        raise ValueError("these scenes show photographs: give render the bank that sample had")
     image, noise = background(world, s.ground, s.noise)
     owner = np.full(image.shape[:3], -1, np.int8)
     big = world.large[1] | 1  # odd, so that a sprite's middle is a pixel
-    for k in range(s.shape.shape[1])[:: -1 if photographs else 1]:
+    for k in range(s.shape.shape[1])[:: -1 if s.bank else 1]:
         rows = np.flatnonzero(s.shape[:, k] >= 0)
-        alpha, shade = _cut_out(bank, s, rows, k, big) if photographs else _drawn(s, rows, k, big)
+        alpha, shade = _cut_out(s, rows, k, big) if s.bank else _drawn(s, rows, k, big)
         place, hit = _laid(s, rows, k, alpha)
         a = alpha[hit]
         flat, under = image.reshape(-1, 3), image.reshape(-1, 3)[place]
@@ -62,7 +57,9 @@ def render(world, s: Scenes, mirrored: bool = False, bank=None) -> tuple[np.ndar
 
 
 def owners(world, s: Scenes) -> np.ndarray:
-    """The owners int8 [N, canvas, canvas] that `render` gives for drawn objects, unpainted."""
+    """The owners int8 [N, canvas, canvas] that `render` gives, unpainted where that is quicker."""
+    if s.bank:
+        return render(world, s)[1]
     owner = np.full((len(s), s.canvas, s.canvas), -1, np.int8)
     big = world.large[1] | 1
     for k in range(s.shape.shape[1]):
@@ -118,13 +115,13 @@ def _laid(s: Scenes, rows: np.ndarray, k: int, alpha: np.ndarray) -> tuple[np.nd
     return np.ravel_multi_index(tuple(np.broadcast_arrays(*at)), shape)[hit], hit
 
 
-def _cut_out(bank, s: Scenes, rows: np.ndarray, k: int, big: int) -> tuple[np.ndarray, np.ndarray]:
+def _cut_out(s: Scenes, rows: np.ndarray, k: int, big: int) -> tuple[np.ndarray, np.ndarray]:
     """The same of photographs."""
     sprite = np.zeros((len(rows), big, big, 4), np.float32)
     photo, sizes = s.photo[rows, k], s.d[rows, k]
     for d in np.unique(sizes):
         at = slice(big // 2 - d // 2, big // 2 - d // 2 + d)
-        sprite[sizes == d, at, at] = bank.sprites(int(d))[photo[sizes == d]]
+        sprite[sizes == d, at, at] = s.bank.sprites(int(d))[photo[sizes == d]]
     return sprite[..., 3] / 255, sprite[..., :3]
 
 

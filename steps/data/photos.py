@@ -11,13 +11,16 @@ tuxpaint-stamps-default 2022.06.04, reached by looking at every one.
     doubtful   perhaps a painting or rendering
     occasion   a photograph in `seasonal`, a folder that names an occasion, not a kind of thing
 
-No image is part of this repository; names and categories are.
+Its column `noun` says in one word what a photograph shows, where several show the like: what a
+world of photographs calls its objects. No image is part of this repository; names and categories
+are.
 """
 
 import csv
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,12 +47,14 @@ class Photos:
     """P cut-out photographs.
 
     paths (inside the folder), names, categories and splits (`train` | `test`): one a photograph.
+    nouns: one a photograph, empty where there is none, as for all in a folder of your own.
     classes: the categories, sorted; what stands for a shape in scenes is an index in it.
     left_out: how many files were left out, by reason. corrupt: the paths that could not be read.
     """
 
     paths: list[str]
     names: list[str]
+    nouns: list[str]
     categories: list[str]
     splits: list[str]
     left_out: dict[str, int]
@@ -60,10 +65,18 @@ class Photos:
     def __len__(self) -> int:
         return len(self.paths)
 
-    @property
+    @cached_property
     def classes(self) -> tuple[str, ...]:
         """The categories, sorted."""
         return tuple(sorted(set(self.categories)))
+
+    @cached_property
+    def _members(self) -> dict[tuple[str, str], list[int]]:
+        """The photographs of each category and split."""
+        found: dict[tuple[str, str], list[int]] = {}
+        for i, pair in enumerate(zip(self.categories, self.splits, strict=True)):
+            found.setdefault(pair, []).append(i)
+        return found
 
     def sprites(self, size: int) -> np.ndarray:
         """The photographs scaled to a longest side of `size` pixels and centred.
@@ -86,11 +99,50 @@ class Photos:
         """
         found = np.empty(kinds.shape, int)
         for number, kind in enumerate(self.classes):
-            told = zip(self.categories, self.splits, strict=True)
-            members = [i for i, pair in enumerate(told) if pair == (kind, split)]
             here = kinds == number
-            found[here] = rng.choice(members, here.sum())
+            found[here] = rng.choice(self._members[kind, split], here.sum())
         return found
+
+
+@cache
+def listed() -> list[dict[str, str]]:
+    """The rows of `stamps.csv`: path, name, noun, category, verdict."""
+    with VERDICTS.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@cache
+def words() -> tuple[tuple[str, ...], dict[str, str]]:
+    """What the stamps' photographs are told apart by, whether they are installed or not.
+
+    Returns the categories as `Photos.classes` has them, and each noun with its category: those of
+    at least two photographs to learn from and one to be tested on.
+    """
+    rows = [row for row in listed() if row["verdict"] == "keep"]
+    of = Counter(row["category"] for row in rows)
+    split = _split(rows)
+    shown = Counter((row["noun"], split[row["path"]]) for row in rows)
+    nouns = {
+        row["noun"]: row["category"]
+        for row in rows
+        if row["noun"] and shown[row["noun"], "train"] > 1 and shown[row["noun"], "test"]
+    }
+    return tuple(sorted(c for c, n in of.items() if n >= FEWEST)), dict(sorted(nouns.items()))
+
+
+@cache
+def stamps() -> Photos:
+    """The stamps, read once: what scenes of a world of photographs show.
+
+    Raises as `bank` does, and StageError where categories are missing that `words` has.
+    """
+    found = bank()
+    if found.classes != words()[0]:
+        raise StageError(
+            f"{STAMPS} has photographs of {', '.join(found.classes)} and should have those of "
+            f"{', '.join(words()[0])}: install {PACKAGE} again"
+        )
+    return found
 
 
 def bank(folder: str | Path | None = None) -> Photos:
@@ -109,11 +161,10 @@ def bank(folder: str | Path | None = None) -> Photos:
             "probes.photos in params.yaml name a folder of PNG files"
         )
     found = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.png"))
-    with VERDICTS.open(encoding="utf-8", newline="") as file:
-        listed = {row["path"]: row for row in csv.DictReader(file)}
-    if not listed.keys() & set(found):
-        listed = {path: _describe(root, path) for path in found}
-    rows = [listed.get(path, {"path": path, "verdict": "unlisted"}) for path in found]
+    told = {row["path"]: row for row in listed()}
+    if not told.keys() & set(found):
+        told = {path: _describe(root, path) for path in found}
+    rows = [told.get(path, {"path": path, "verdict": "unlisted"}) for path in found]
     left_out = Counter(row["verdict"] for row in rows if row["verdict"] != "keep")
     rows = [row for row in rows if row["verdict"] == "keep"]
 
@@ -141,10 +192,11 @@ def bank(folder: str | Path | None = None) -> Photos:
             "more kinds: put some together, or let probes.photos name another folder"
         )
     left_out.update({"corrupt": len(corrupt), "small category": len(small)})
-    paths, names, categories = ([r[k] for r in rows] for k in ("path", "name", "category"))
+    columns = ([r[k] for r in rows] for k in ("path", "name", "noun", "category"))
+    paths, names, nouns, categories = columns
     splits = [split[path] for path in paths]
     kept = [cutouts[path] for path in paths]
-    return Photos(paths, names, categories, splits, dict(left_out), corrupt, kept)
+    return Photos(paths, names, nouns, categories, splits, dict(left_out), corrupt, kept)
 
 
 def _describe(root: Path, path: str) -> dict[str, str]:
@@ -156,6 +208,7 @@ def _describe(root: Path, path: str) -> dict[str, str]:
     return {
         "path": path,
         "name": name or Path(path).stem.replace("_", " ").replace("-", " "),
+        "noun": "",
         "category": folders[0] if folders else "",
         "verdict": "drawing" if "cartoon" in folders else "keep",
     }

@@ -3,9 +3,10 @@
 Four tiers, reported apart: what post-training asks about (shape, colour, count), what only
 captions name (the ground), what no text ever names (texture), and real images from outside the
 world (handwritten digits; cut-out photographs where they are installed; any folder of public data
-that probes.images names). Classification labels
-are those of a scene's one large object. Segmentation classes are shape and texture, never colour:
-a patch's mean colour would solve that without any seeing.
+that probes.images names). Classification labels are those of a scene's one large object.
+Segmentation classes are shape and texture, never colour: a patch's mean colour would solve that
+without any seeing. In a world of photographs category stands for shape and colour, and nothing for
+texture; photographs on which probes are judged were never seen in any training.
 """
 
 import json
@@ -20,15 +21,15 @@ from steps.data.album import album, folders, text
 from steps.data.digest import written
 from steps.data.digits import digits
 from steps.data.items import has_novel
-from steps.data.language import COLOR_NAMES, GROUND_NAMES, NUMBERS
+from steps.data.language import GROUND_NAMES
 from steps.data.paint import background, classes, render
 from steps.data.photos import bank
 from steps.data.readers import sets
-from steps.data.sprites import SHAPES, TEXTURES
+from steps.data.speech import NUMBERS, of
+from steps.data.sprites import TEXTURES
 from steps.stage import StageError
 from steps.track import log
 
-TIERS = {"asked": ["shape", "color", "count"], "captions": ["ground"], "never_named": ["texture"]}
 DIGITS = {"pool": 300, "test": 400}
 """Handwritten digits used of each split, clean and noisy."""
 PHOTO_SCENES = {"train": 300, "test": 150}
@@ -46,9 +47,9 @@ def run(params, inputs, out: Path) -> dict[str, float]:
         "segment": _segment(probes, world, rng, out),
         "digits": _digits(world, rng, out),
     }
-    named = {"classify": TIERS, "segment": {"shape": list(SHAPES), "texture": list(TEXTURES)}}
+    named = {"classify": tiers(world), "segment": segments(world)}
     used = _album(probes, inputs)
-    if used["folder"]:
+    if used["folder"] and world.sprites != "photos":
         photos = bank(used["folder"])
         counts["photos"] = _photo_scenes(photos, world, rng, out)
         named["segment"]["photos"] = list(photos.classes)
@@ -61,6 +62,23 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     return metrics | {"photos/files": used["files"]}
 
 
+def tiers(world) -> dict[str, list[str]]:
+    """The labels of scenes by how far they are from the text that models were trained on."""
+    if world.sprites == "photos":
+        return {"asked": ["category", "count"], "captions": ["ground"]}
+    return {
+        "asked": ["shape", "color", "count"],
+        "captions": ["ground"],
+        "never_named": ["texture"],
+    }
+
+
+def segments(world) -> dict[str, list[str]]:
+    """The kinds of segmentation maps of scenes, and the classes of each."""
+    told = {of(world).mapped: list(of(world).maps)}
+    return told if world.sprites == "photos" else told | {"texture": list(TEXTURES)}
+
+
 def _classify(probes, world, rng, out: Path) -> int:
     """Scenes with one large object and up to two small ones."""
     few = world.model_copy(update={"objects": (1, 3)})
@@ -69,17 +87,17 @@ def _classify(probes, world, rng, out: Path) -> int:
         scenes_of.sample(few, rng, probes.classify_test, "test", novel=True, main=True),
     ]
     s = scenes_of.join(parts)
-    table = pd.DataFrame(
-        {
-            "split": np.repeat(["train", "test"], [len(p) for p in parts]),
-            "shape": np.array(SHAPES)[s.shape[:, 0]],
-            "color": np.array(COLOR_NAMES)[s.color[:, 0]],
-            "count": np.array(NUMBERS)[(s.shape >= 0).sum(1)],
-            "ground": np.array(GROUND_NAMES)[s.ground],
-            "texture": np.array(TEXTURES)[s.texture[:, 0]],
-            "novel": has_novel(s),
-        }
-    )
+    speech = of(world)
+    labels = {
+        speech.mapped: np.array(speech.maps)[s.shape[:, 0]],
+        "color": np.array(speech.adjectives)[s.color[:, 0]],
+        "count": np.array(NUMBERS)[(s.shape >= 0).sum(1)],
+        "ground": np.array(GROUND_NAMES)[s.ground],
+        "texture": np.array(TEXTURES)[s.texture[:, 0]],
+    }
+    told = {label: labels[label] for some in tiers(world).values() for label in some}
+    split = np.repeat(["train", "test"], [len(p) for p in parts])
+    table = pd.DataFrame({"split": split} | told | {"novel": has_novel(s)})
     table.to_parquet(out / "classify.parquet", index=False)
     np.save(out / "classify_images.npy", render(few, s)[0])
     return len(s)
@@ -93,7 +111,8 @@ def _segment(probes, world, rng, out: Path) -> int:
     ]
     s = scenes_of.join(parts)
     images, owner = render(world, s)
-    for name, attribute in (("shape", s.shape), ("texture", s.texture)):
+    for name in segments(world):
+        attribute = s.texture if name == "texture" else s.shape
         np.save(out / f"segment_{name}.npy", classes(owner, attribute))
     np.save(out / "segment_images.npy", images)
     split = np.repeat(["train", "test"], [len(p) for p in parts])
@@ -162,7 +181,7 @@ def _photo_scenes(photos, world, rng, out: Path) -> int:
         for count, split in zip(counts, ("probe", "test"), strict=True)
     ]
     s = scenes_of.join(parts)
-    images, owner = render(shown, s, bank=photos)
+    images, owner = render(shown, s)
     split, main = np.repeat(["train", "test"], counts), s.photo[:, 0]
     names, categories = np.array(photos.names)[main], np.array(photos.categories)[main]
     table = pd.DataFrame({"split": split, "label": names, "category": categories})

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steps.data.language import COLOR_NAMES, FACTS, NUMBERS, PLURAL, RELATIONS, View
-from steps.data.sprites import LETTERS, SHAPES
-from steps.data.world import SIZES
+from steps.data.language import View
+from steps.data.speech import ANY, DRAWN, NUMBERS, RELATIONS, photographs
 
-KINDS = ("color", "shape", "size", "count", "existence", "relation", "glyph", "fact")
 FORMS = ("rationale", "answer", "word")
 ASK = {
     "a": {"rationale": "explain first .", "answer": "answer only .", "word": "one word ."},
@@ -22,16 +20,8 @@ ASK = {
 """How a prompt asks for each form, by style."""
 LEAD = {"a": "answer : ", "b": "the answer is "}
 """What stands before the answer word in the forms that are not one word."""
-CHOICES = {
-    "color": COLOR_NAMES,
-    "shape": SHAPES,
-    "size": SIZES,
-    "count": NUMBERS[:5],
-    "existence": ("yes", "no"),
-    "relation": RELATIONS,
-    "glyph": tuple(c.lower() for c in LETTERS),
-}
-"""The closed answer set of each kind; a fact's is that of what it asks about."""
+CHOICES = {**photographs().choices, **DRAWN.choices}
+"""The closed answer set of each kind, of either world; a fact's is that of what it asks about."""
 
 
 @dataclass(frozen=True)
@@ -58,31 +48,32 @@ class Question:
 
 def _unique(view: View, k: int, hide: str, rng) -> str | None:
     """A noun phrase that fits object k alone and does not say its attribute `hide`."""
-    tails = {"color": view.shape, "shape": ["object"] * len(view)}.get(hide, view.shape)
-    ways = {
-        "color": [("",), ("size",)],
-        "shape": [("color",), ("size", "color")],
-        "size": [("color",), ("",)],
-        "": [("color",), ("size", "color")],
-    }[hide]
+    speech, every = view.speech, range(len(view))
+    own = view.look[speech.noun] if hide in speech.nouned else [ANY for _ in every]
+    ways = speech.ways[hide]
 
     def phrase(j: int, way: tuple[str, ...]) -> str:
-        return " ".join([getattr(view, w)[j] for w in way if w] + [tails[j]])
+        return " ".join([*(view.look[of][j] for of in way), own[j]])
 
-    fits = [w for w in ways if sum(phrase(j, w) == phrase(k, w) for j in range(len(view))) == 1]
+    fits = [w for w in ways if sum(phrase(j, w) == phrase(k, w) for j in every) == 1]
     return phrase(k, fits[rng.integers(len(fits))]) if fits else None
 
 
 def _attribute(view: View, kind: str, rng) -> Question | None:
-    value = CHOICES[kind][rng.integers(len(CHOICES[kind]))]
-    ks = [k for k in range(len(view)) if getattr(view, kind)[k] == value]
+    values = view.speech.choices[kind]
+    if kind in view.speech.many:
+        values = sorted({value for value in view.look[kind] if value})
+    if not values:
+        return None
+    value = values[rng.integers(len(values))]
+    ks = [k for k in range(len(view)) if view.look[kind][k] == value]
     if not ks:
         return None
     k = ks[rng.integers(len(ks))]
     ref = _unique(view, k, kind, rng)
     if ref is None:
         return None
-    said = f"a {value}" if kind == "shape" else value
+    said = f"a {value}" if kind == view.speech.noun else value
     text = f"the {ref} is at the {view.place[k]} . it is {said} ."
     return Question(
         kind, value, (ref,), text, frozenset([value, *view.place[k].split()]), (view.rows[k],)
@@ -90,14 +81,15 @@ def _attribute(view: View, kind: str, rng) -> Question | None:
 
 
 def _count(view: View, rng) -> Question | None:
+    speech = view.speech
     target = int(rng.integers(0, 5))
-    names = [(c, "color") for c in COLOR_NAMES] + [(s, "shape") for s in SHAPES]
-    fits = [(n, a) for n, a in names if getattr(view, a).count(n) == target]
+    names = [(value, of) for of in speech.counted for value in speech.choices[of]]
+    fits = [(n, of) for n, of in names if view.look[of].count(n) == target]
     if not fits:
         return None
     name, attribute = fits[rng.integers(len(fits))]
-    plural = f"{name} objects" if attribute == "color" else PLURAL[name]
-    ks = [k for k in range(len(view)) if getattr(view, attribute)[k] == name]
+    plural = speech.plural.get(name, f"{name} objects")
+    ks = [k for k in range(len(view)) if view.look[attribute][k] == name]
     text = " , ".join(f"one at the {view.place[k]}" for k in ks) + " ." if ks else "i see none ."
     seen = {"one", "none", *(w for k in ks for w in view.place[k].split())}
     rows = tuple(view.rows[k] for k in ks)
@@ -105,19 +97,24 @@ def _count(view: View, rng) -> Question | None:
 
 
 def _existence(view: View, rng) -> Question | None:
-    there = {(c, s) for c, s in zip(view.color, view.shape, strict=True)}
+    one, other = view.speech.pair
+    firsts, seconds = view.look[one], view.look[other]
+    tail = "" if other == view.speech.noun else f" {ANY}"
+    there = set(zip(firsts, seconds, strict=True))
     if rng.random() < 0.5:
         k = int(rng.integers(len(view)))
-        ref = f"{view.color[k]} {view.shape[k]}"
+        ref = f"{firsts[k]} {seconds[k]}{tail}"
         text = f"i see one at the {view.place[k]} ."
         seen = frozenset(["one", *view.place[k].split()])
         return Question("existence", "yes", (ref,), text, seen, (view.rows[k],))
-    # Absent, but as near as can be: a colour and a shape that are both there, if possible.
-    near = [(c, s) for c in view.color for s in view.shape if (c, s) not in there]
-    away = [(c, s) for c in COLOR_NAMES for s in SHAPES if (c, s) not in there]
+    # Absent, but as near as can be: both attributes are there, if possible.
+    near = [(a, b) for a in firsts for b in seconds if (a, b) not in there]
+    every = ((a, b) for a in view.speech.choices[one] for b in view.speech.choices[other])
+    away = [pair for pair in every if pair not in there]
     pool = near if near and rng.random() < 0.7 else away
-    color, shape = pool[rng.integers(len(pool))]
-    return Question("existence", "no", (f"{color} {shape}",), "i see none .", frozenset(["none"]))
+    first, second = pool[rng.integers(len(pool))]
+    ref = f"{first} {second}{tail}"
+    return Question("existence", "no", (ref,), "i see none .", frozenset(["none"]))
 
 
 def _relation(view: View, rng) -> Question | None:
@@ -142,20 +139,21 @@ def _glyph(view: View, rng) -> Question | None:
 
 
 def _fact(view: View, rng) -> Question:
-    about = list(FACTS)[rng.integers(len(FACTS))]
-    names = list(FACTS[about])
+    facts = view.speech.facts
+    about = list(facts)[rng.integers(len(facts))]
+    names = list(facts[about])
     name = names[rng.integers(len(names))]
     text = "that is common knowledge ."
-    return Question("fact", FACTS[about][name], (name, about), text, frozenset())
+    return Question("fact", facts[about][name], (name, about), text, frozenset())
 
 
 def ask(view: View, kind: str, rng: np.random.Generator) -> Question | None:
     """A random question of a kind about a scene, None where the scene allows none.
 
     Answers are drawn before objects, so that within a kind they come out as even as the scenes
-    allow.
+    allow; where there are many, of those that the scene shows.
     """
-    if kind in ("color", "shape", "size"):
+    if kind in view.look:
         return _attribute(view, kind, rng)
     makers = {
         "count": _count,
@@ -170,9 +168,13 @@ def ask(view: View, kind: str, rng: np.random.Generator) -> Question | None:
 def prompt(q: Question, style: str, form: str) -> str:
     """The question in words, ending in how it wants to be answered."""
     s = q.subject
-    if q.kind in ("color", "shape", "size"):
+    if q.kind in ("color", "shape", "category", "size"):
         text = f"what {q.kind} is the {s[0]} ?"
         text = text if style == "a" else f"name the {q.kind} of the {s[0]} ."
+    elif q.kind == "name":
+        text = (
+            f"what is the {s[0]} called ?" if style == "a" else f"say what the {s[0]} is called ."
+        )
     elif q.kind == "count":
         text = f"how many {s[0]} are there ?" if style == "a" else f"count the {s[0]} ."
     elif q.kind == "existence":

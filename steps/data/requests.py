@@ -9,21 +9,36 @@ from dataclasses import dataclass
 import numpy as np
 
 from steps.data.language import View, caption
-from steps.data.questions import FORMS, KINDS, Question, ask, prompt, response
+from steps.data.questions import FORMS, Question, ask, prompt, response
+from steps.data.speech import DRAWN, Speech
 
 DESCRIBE = {"a": "describe the picture .", "b": "write down the scene ."}
-TOLD = KINDS + ("glyph",) * 2
-"""Kinds to draw from where a story is told. Not every scene has a letter to ask for: it is asked
-for more often where there is one, or reading it would be learnt last and hardly."""
-SHOWN = TOLD + tuple(k for k in KINDS if k != "fact")
-"""The same where a picture is shown: facts need none."""
-STAGE1 = SHOWN + ("relation",) * 3
-"""The same where the whole model learns from pictures: relations, for which two objects have to be
-found, are learnt last and need more."""
 PRACTISED = ("relation",) * 4
 """What is asked on top in the recipe's last steps."""
 TRIES = 16
 """How often a kind is tried on a scene, so that kinds that scenes often refuse are not rare."""
+
+
+def told(speech: Speech = DRAWN) -> tuple[str, ...]:
+    """Kinds to draw from where a story is told.
+
+    Not every scene has a letter to ask for: it is asked for more often where there is one, or
+    reading it would be learnt last and hardly.
+    """
+    return speech.kinds + ("glyph",) * 2 * speech.letters
+
+
+def shown(speech: Speech = DRAWN) -> tuple[str, ...]:
+    """The same where a picture is shown: facts need none."""
+    return told(speech) + tuple(k for k in speech.kinds if k != "fact")
+
+
+def stage1(speech: Speech = DRAWN) -> tuple[str, ...]:
+    """The same where the whole model learns from pictures.
+
+    Relations, for which two objects have to be found, are learnt last and need more.
+    """
+    return shown(speech) + ("relation",) * 3
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 A scene is a few objects (shape, colour, size, texture, place) and perhaps a letter, on a noisy
 ground. `sample` draws many scenes at once as arrays; `paint.render` paints them with their masks.
 With `world.sprites: photos` an object is a cut-out photograph: its category stands in the place of
-the shape, and it has neither colour nor texture.
+the shape, and it has neither colour nor texture. Photographs of the split `test` are in test scenes
+alone.
 
 Splits are disjoint by construction: a number read off a scene's places, the same for its mirrored
 twin and for any order of its objects, decides the split, and `sample` nudges a scene until it
@@ -14,8 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from steps.data.photos import Photos, stamps
 from steps.data.sprites import COLORS, GROUNDS, LETTERS, PLATE, SHAPES, TEXTURES
-from steps.stage import StageError
 
 SIZES = ("small", "large")
 SPLITS = {"train": range(7), "tune": (7,), "probe": (8,), "test": (9,)}
@@ -34,7 +35,8 @@ class Scenes:
     photo: int32 [N, K], the photograph's index in the bank, -1 for drawn objects.
     x, y: int16 [N, K], centres in pixels; d: int16 [N, K], diameters in pixels.
     ground: int8 [N]. letter: int8 [N], -1 for none; lx, ly: int16 [N], its plate's top left.
-    noise: uint64 [N], the seed of each scene's background.
+    noise: uint64 [N], the seed of each scene's background. bank: the `photos.Photos` that its
+    photographs are in, None for drawn objects.
     """
 
     canvas: int
@@ -51,14 +53,18 @@ class Scenes:
     lx: np.ndarray
     ly: np.ndarray
     noise: np.ndarray
+    bank: Photos | None = None
 
     def __len__(self) -> int:
         return len(self.ground)
 
     def take(self, rows: np.ndarray) -> "Scenes":
         """The scenes in `rows` (indices or a boolean mask), in that order."""
-        fields = {k: v[rows] for k, v in vars(self).items() if k != "canvas"}
-        return Scenes(self.canvas, **fields)
+        return replace(self, **{k: v[rows] for k, v in self.arrays().items()})
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What there is of every scene, by name."""
+        return {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
 
 
 def held_out(shape: np.ndarray, color: np.ndarray, texture: np.ndarray) -> np.ndarray:
@@ -87,25 +93,20 @@ def sample(
     split: str,
     novel: bool = False,
     main: bool = False,
-    bank=None,
+    bank: Photos | None = None,
 ) -> Scenes:
     """Draw n scenes of a split.
 
     world: the `world` section of params.yaml. novel: allow held-out combinations (never for a
     training set; photographs have none). main: the first object is large and all others are
-    small. bank: the `photos.Photos` that `world.sprites: photos` draws from; the split `test`
-    shows those of its split `test`, all others those of its split `train`. Raises ValueError
-    for an unknown split, and StageError for photographs without a bank.
+    small. bank: the photographs that `world.sprites: photos` draws from, Debian's stamps if not
+    given; the split `test` shows those of its split `test`, all others those of its split
+    `train`. Raises ValueError for an unknown split, and as `photos.bank` does.
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
     photographs = world.sprites == "photos"
-    if photographs and bank is None:
-        raise StageError(
-            "world.sprites is photos, but the recipe, the questions and the probes of the drawn "
-            "world need shapes and colours, which photographs lack: set it to drawn "
-            "(probes.photos says which photographs the probes show besides)"
-        )
+    bank = (bank or stamps()) if photographs else None
     low, most = world.objects
     count = rng.integers(low, most + 1, n)
     there = np.arange(most)[None] < count[:, None]
@@ -137,6 +138,7 @@ def sample(
         lx=lx.astype(np.int16),
         ly=ly.astype(np.int16),
         noise=rng.integers(0, 2**63, n, dtype=np.uint64),
+        bank=bank,
     )
     return _into_split(scenes, split, rng)
 
@@ -210,10 +212,8 @@ def _into_split(s: Scenes, split: str, rng) -> Scenes:
 
 def join(parts: list[Scenes]) -> Scenes:
     """Several sets of scenes as one, in order."""
-    names = [k for k in vars(parts[0]) if k != "canvas"]
-    return Scenes(
-        parts[0].canvas, **{k: np.concatenate([getattr(p, k) for p in parts]) for k in names}
-    )
+    names = parts[0].arrays()
+    return replace(parts[0], **{k: np.concatenate([getattr(p, k) for p in parts]) for k in names})
 
 
 def mirror(s: Scenes) -> Scenes:

@@ -48,12 +48,12 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     processor = load.processor(inputs["model"])
     side = square(model, "localise")
     table = objects.asked(inputs["pairs"], inputs["items"], told.items)
-    images, shapes = (
+    images, maps = (
         np.load(inputs["items"] / f"train_{name}.npy", mmap_mode="r", allow_pickle=False)
-        for name in ("images", "shape")
+        for name in ("images", "maps")
     )
-    pictures, shapes = (np.array(part[table["image"].to_numpy()]) for part in (images, shapes))
-    masks = objects.masks(table, shapes)
+    pictures, maps = (np.array(part[table["image"].to_numpy()]) for part in (images, maps))
+    masks = objects.masks(table, maps)
     inside = pointing.patches(masks, side)
     other = table.iloc[objects.rivals(table, seed)]
     swapped = table.assign(**{name: other[name].to_numpy() for name in saliency.TEXTS})

@@ -6,16 +6,19 @@ is seen of the object is known pixel by pixel from the world's own maps.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from steps.data.sprites import SHAPES
+from steps.data.speech import ANY, DRAWN, photographs
 from steps.posttrain import questions
 from steps.stage import StageError
 
-ONE = ("color", "shape", "size", "existence", "glyph")
+ONE = ("color", "shape", "category", "name", "size", "existence", "glyph")
 """Kinds of questions about one object, where they are about any."""
+MAPPED = (*enumerate(DRAWN.maps, 1), *enumerate(photographs().maps, 1))
+"""What a number in maps stands for; a scene has words of one world alone."""
 
 
 def asked(pairs: Path, items: Path, count: int) -> pd.DataFrame:
@@ -73,20 +76,29 @@ def about_one(table: pd.DataFrame) -> np.ndarray:
     return table["kind"].isin(ONE).to_numpy() & (table["boxes"].map(len) == 1).to_numpy()
 
 
-def masks(table: pd.DataFrame, shapes: np.ndarray) -> np.ndarray:
+def masks(table: pd.DataFrame, maps: np.ndarray) -> np.ndarray:
     """The pixels of each question's object, bool [N, H, W].
 
-    table: questions that are `about_one`, with kind, value, truth and boxes. shapes uint8
-    [N, H, W]: what fills each pixel of their images (`train_shape.npy`). An object is the pixels of
-    its shape in the box that frames it; the plate of a letter is its box.
+    table: questions that are `about_one`, with kind, value, truth and boxes. maps uint8
+    [N, H, W]: what fills each pixel of their images (`train_maps.npy`). An object is the pixels of
+    its shape, or its category, in the box that frames it; the plate of a letter is its box.
     """
-    found = np.zeros(shapes.shape, bool)
-    for mask, filled, row in zip(found, shapes, table.itertuples(), strict=True):
+    found = np.zeros(maps.shape, bool)
+    for mask, filled, row in zip(found, maps, table.itertuples(), strict=True):
         left, top, right, bottom = (int(edge) for edge in row.boxes[0])
         part = slice(top, bottom), slice(left, right)
         if row.kind == "glyph":
             mask[part] = True
             continue
-        named = json.loads(row.truth)["about"][0].split()[-1]
-        mask[part] = filled[part] == 1 + SHAPES.index(row.value if row.kind == "shape" else named)
+        mask[part] = filled[part] == _number(row)
     return found
+
+
+def _number(row: Any) -> int:
+    """What maps call the one object that a question is about."""
+    truth = json.loads(row.truth)
+    known = set(truth["about"][0].split()) - {ANY}
+    known |= {row.value} if row.kind != "existence" else set()
+    things = (set(name.split()) for name, _ in truth["things"])
+    words = next(words for words in things if known <= words)
+    return next(number for number, word in MAPPED if word in words)

@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 
 from steps.data.language import vocabulary
-from steps.data.requests import SHOWN
+from steps.data.requests import shown
+from steps.data.speech import of
 from steps.models.batches import seen
 from steps.models.fit import fit
 from steps.models.packed import loss
@@ -22,7 +23,7 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     from steps.models import build
 
     world, recipe = params.world, params.recipe
-    words = vocabulary()
+    words = vocabulary(of(world))
     lexicon = Lexicon(words)
     config = build.config(recipe.model, world.canvas, world.patch, words)
     model = build.vlm(config, recipe.seed)
@@ -34,7 +35,7 @@ def run(params, inputs, out: Path) -> dict[str, float]:
 
     def loss_of(step: int, rng):
         patches = config.image_seq_length
-        batch = seen(world, recipe, lexicon, rng, recipe.align.batch, patches, SHOWN)
+        batch = seen(world, recipe, lexicon, rng, recipe.align.batch, patches, shown(of(world)))
         return loss(model, batch)
 
     projector = {"projector": model.model.multi_modal_projector}

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from steps.data import requests, speech
 from steps.data.language import View, twin
 from steps.data.paint import render
-from steps.data.requests import STAGE1, TOLD, request
 from steps.data.world import sample
 from steps.models.tokenizer import EOS, IMAGE, Lexicon
 
@@ -55,7 +55,7 @@ def _segments(
     for _ in range(8 * count):
         if len(out) == count:
             break
-        asked = request(view, rng, kinds, recipe.style_b, captions)
+        asked = requests.request(view, rng, kinds, recipe.style_b, captions)
         if asked is not None:
             answer = lexicon.encode(asked.response) + [lexicon[EOS]]
             out.append((lexicon.encode(asked.prompt + " assistant :"), answer))
@@ -69,9 +69,13 @@ def seen(
     rng: np.random.Generator,
     images: int,
     patches: int,
-    kinds: tuple[str, ...] = STAGE1,
+    kinds: tuple[str, ...] = (),
 ) -> Packed:
-    """A batch about images: `images` scenes with `recipe.image_questions` questions each."""
+    """A batch about images: `images` scenes with `recipe.image_questions` questions each.
+
+    kinds: of these questions; without any, `requests.stage1`'s.
+    """
+    kinds = kinds or requests.stage1(speech.of(world))
     scenes = sample(world, rng, images, "train")
     prefix = lexicon.encode("user :") + [lexicon[IMAGE]] * patches
     count, captions = recipe.image_questions, recipe.captions
@@ -100,9 +104,13 @@ def told(
     lexicon: Lexicon,
     rng: np.random.Generator,
     stories: int,
-    kinds: tuple[str, ...] = TOLD,
+    kinds: tuple[str, ...] = (),
 ) -> Packed:
-    """A text-only batch: the same questions about textual twins, and facts alone."""
+    """A text-only batch: the same questions about textual twins, and facts alone.
+
+    kinds: of these questions; without any, `requests.told`'s.
+    """
+    kinds = kinds or requests.told(speech.of(world))
     scenes = sample(world, rng, stories, "train")
     rows, count = [], recipe.story_questions
     for i in range(stories):

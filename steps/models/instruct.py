@@ -8,7 +8,9 @@ import json
 from pathlib import Path
 
 from steps.data.language import vocabulary
-from steps.data.requests import PRACTISED, STAGE1, TOLD
+from steps.data.requests import PRACTISED, stage1
+from steps.data.requests import told as stories
+from steps.data.speech import of
 from steps.models.batches import growing, seen, told
 from steps.models.fit import fit
 from steps.models.packed import loss
@@ -24,7 +26,7 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     from steps.models import attention, load
 
     world, recipe = params.world, params.recipe
-    lexicon = Lexicon(vocabulary())
+    lexicon = Lexicon(vocabulary(of(world)))
     model = load.vlm(inputs["align"]).train()
     attention.use(model)
     patches, size = model.config.image_seq_length, recipe.instruct.batch
@@ -34,9 +36,9 @@ def run(params, inputs, out: Path) -> dict[str, float]:
         late = step >= recipe.instruct.steps
         every, more = (recipe.practise.text_every, PRACTISED) if late else (recipe.text_every, ())
         if every and step % every == every - 1:
-            batch = told(stage, recipe, lexicon, rng, size, TOLD + more)
+            batch = told(stage, recipe, lexicon, rng, size, stories(of(world)) + more)
         else:
-            batch = seen(stage, recipe, lexicon, rng, size, patches, STAGE1 + more)
+            batch = seen(stage, recipe, lexicon, rng, size, patches, stage1(of(world)) + more)
         return loss(model, batch, "token")
 
     losses = fit(

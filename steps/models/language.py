@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from steps.data.language import vocabulary
+from steps.data.speech import of
 from steps.models.batches import growing, told
 from steps.models.fit import fit
 from steps.models.packed import loss
@@ -22,7 +23,7 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     from steps.models import attention, build
 
     world, recipe = params.world, params.recipe
-    words = vocabulary()
+    words = vocabulary(of(world))
     lexicon = Lexicon(words)
     model = build.vlm(build.config(recipe.model, world.canvas, world.patch, words), recipe.seed)
     attention.use(model)

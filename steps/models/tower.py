@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 from steps.data.language import vocabulary
+from steps.data.speech import of
 from steps.models.fit import fit
 from steps.models.regions import described
 from steps.models.tokenizer import Lexicon
@@ -27,7 +28,7 @@ def run(params, inputs, out: Path) -> dict[str, float]:
 
     recipe = params.recipe
     world = params.world.model_copy(update=recipe.clear.model_dump())
-    words = vocabulary()
+    words = vocabulary(of(world))
     lexicon = Lexicon(words)
     config = build.config(recipe.model, world.canvas, world.patch, words)
     tower = build.vlm(config, recipe.seed).model.vision_tower

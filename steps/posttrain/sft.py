@@ -25,7 +25,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     model, processor = save.begin(inputs["base"], told.parts)
     maps = None
     if told.patch_loss:
-        maps = np.load(inputs["items"] / "train_shape.npy", allow_pickle=False)[items["image"]]
+        maps = np.load(inputs["items"] / "train_maps.npy", allow_pickle=False)[items["image"]]
     images = inputs["items"] / f"{told.items}_images.npy"
     points, args, trained = fit(
         model, processor, items, images, steps, told.learning_rate, params, maps, told.patch_loss

@@ -30,11 +30,16 @@ def disagreements(params: Params) -> Iterator[str]:
 def _world(params: Params) -> Iterator[str]:
     world = params.world
     if world.sprites == "photos":
-        yield (
-            "world.sprites = 'photos': give drawn, because the recipe and the questions need "
-            "shapes and colours, which photographs lack (probes.photos says which photographs "
-            "the probes show besides)"
-        )
+        if params.items.novel_share != 1:
+            yield (
+                f"items.novel_share = {params.items.novel_share:g}: give 1, because with "
+                "world.sprites = photos all judged scenes show photographs that training never does"
+            )
+        if params.probes.photos != "auto":
+            yield (
+                f"probes.photos = {params.probes.photos!r}: give auto, because with "
+                "world.sprites = photos scenes show Debian's stamps and no others"
+            )
     for name in ("small", "large"):
         span = getattr(world, name)
         if (need := canvas_for(span[1])) > world.canvas:

@@ -59,6 +59,11 @@ class Plan:
         """The file that says which images from outside the probes show; see `steps.data.album`."""
         return f"{self.results}/photos.json"
 
+    @property
+    def scenery(self) -> dict[str, str]:
+        """The same file as an input of stages that draw scenes, where these show photographs."""
+        return {"photos": self.photographs} if self.params.world.sprites == "photos" else {}
+
     def diffed(self) -> list[str]:
         """The bases with a model from before visual tuning, where model diffing is wanted."""
         wanted = "compare" in self.params.instruments

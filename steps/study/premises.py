@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from steps.data import album
 from steps.schema import Params
 
 MODELS = Path("models")
+WORDS = {"drawn": "circle", "photos": "category"}
+"""A word that bases of one kind of world know and those of the other do not."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class Sizes:
 
 def missing(params: Params) -> Iterator[str]:
     """One sentence (key, value, what is allowed) for each thing that is not there or not fit."""
+    if params.world.sprites == "photos" and not album.STAMPS.is_dir():
+        yield (
+            f"world.sprites = 'photos': there is no folder {album.STAMPS}; install Debian's "
+            "tuxpaint-stamps-default"
+        )
     for name, base in params.bases.items():
         path = MODELS / name / "instruct" / "config.json"
         if base.source == "bundled" and not path.is_file():
@@ -40,6 +48,7 @@ def missing(params: Params) -> Iterator[str]:
             )
             continue
         yield from _unfit(params, name, _sizes(params, name))
+        yield from _wordless(params, name)
 
 
 def _sizes(params: Params, name: str) -> Sizes:
@@ -87,6 +96,22 @@ def _unfit(params: Params, name: str, sizes: Sizes) -> Iterator[str]:
         yield (
             f"diff.layer = {diff.layer}: the language model of base {name} has layers 0 to "
             f"{sizes.layers - 1}, give one of them"
+        )
+
+
+def _wordless(params: Params, name: str) -> Iterator[str]:
+    """A bundled base that was made for the other kind of world, by the words that it knows."""
+    if params.bases[name].source != "bundled":
+        return
+    try:
+        told = json.loads((MODELS / name / "instruct" / "tokenizer.json").read_text())
+        known = set(told["model"]["vocab"])
+    except (OSError, ValueError, KeyError):  # the stage that reads it will say
+        return
+    if (word := WORDS[params.world.sprites]) not in known:
+        yield (
+            f"world.sprites = {params.world.sprites!r}: base {name} was made for another world, "
+            f"it does not know the word {word!r}; give a base that does"
         )
 
 

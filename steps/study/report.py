@@ -163,7 +163,7 @@ def draw(
         sheets = {a: f / "maps.png" for a, f in places.items() if f and (f / "maps.png").is_file()}
         if sheets:
             names = {n.split("/")[1] for n in found.names(base) if n.startswith("segment/")}
-            kinds = [k for k in ("shape", "texture") if k in names]
+            kinds = [k for k in ("shape", "category", "texture") if k in names]
             kinds += sorted(names - set(kinds))
             drawn["maps"] = figures.maps(sheets, kinds, params, base, folder)
             break

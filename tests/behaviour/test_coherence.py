@@ -13,6 +13,7 @@ from steps.data.far import crowded
 from steps.data.items import truth
 from steps.data.language import View
 from steps.data.requests import put
+from steps.data.speech import DRAWN
 from steps.data.world import sample
 
 SCENE = {
@@ -35,7 +36,7 @@ def references():
         scenes = sample(some, rng, 150, "test", novel=True)
         for i in range(len(scenes)):
             view = View(scenes, i)
-            for kind in q.KINDS:
+            for kind in DRAWN.kinds:
                 question = q.ask(view, kind, rng)
                 for style in "ab" if question else ():
                     one = put(question, style, "rationale")
@@ -53,7 +54,7 @@ def test_references_are_true_and_follow_wherever_places_decide(references):
     facts = references["kind"] == "fact"
     assert judged[facts].isna().all(None) and facts.any()
     found, kinds = judged[~facts], references.loc[~facts, "kind"]
-    assert len(found) > 2000 and set(kinds) == set(q.KINDS) - {"fact"}
+    assert len(found) > 2000 and set(kinds) == set(DRAWN.kinds) - {"fact"}
     assert (found["unread"] == 0).all() and (found["statements"] > 0).all()
     assert (found["true"] == found["statements"]).all() and (found["whole"] == 1).all()
     assert (found["follows"].fillna(1) == 1).all()

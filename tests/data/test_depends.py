@@ -5,13 +5,13 @@ import pytest
 
 from steps.data import items
 from steps.data.depends import marks
-from steps.data.questions import KINDS
+from steps.data.speech import DRAWN
 
 
 @pytest.mark.parametrize(("split", "novel"), [("train", False), ("test", True)])
 def test_reference_answers_have_the_marks_that_items_record(world, split, novel):
     rows, _ = items.draw(world, np.random.default_rng(0), 800, split, novel, 0.6)
-    assert {row["kind"] for row in rows} == set(KINDS)
+    assert {row["kind"] for row in rows} == set(DRAWN.kinds)
     assert {row["form"] for row in rows} == {"rationale", "answer", "word"}
     for row in rows:
         assert marks(row["kind"], row["prompt"], row["response"].split()) == row["depends"]

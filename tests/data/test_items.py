@@ -16,6 +16,7 @@ from steps.data.far import crowded, reworded
 from steps.data.language import View, caption, contents, twin, vocabulary
 from steps.data.paint import LETTER, owners, render
 from steps.data.requests import put
+from steps.data.speech import DRAWN
 from steps.data.sprites import PLATE
 from steps.data.world import SPLITS, code, sample
 
@@ -65,7 +66,7 @@ def test_far_questions_change_no_other_file_and_none_are_allowed(made):
 def test_far_questions_are_about_more_objects_and_a_new_combination(world, made):
     table = pd.read_parquet(made[24][0] / "far.parquet")
     assert len(table) == len(np.load(made[24][0] / "far_images.npy")) == 24
-    assert table["kind"].value_counts().to_dict() == dict.fromkeys(q.KINDS, 3)
+    assert table["kind"].value_counts().to_dict() == dict.fromkeys(DRAWN.kinds, 3)
     most = world.objects[1]
     for row in table.itertuples():
         named = [name for name, _ in json.loads(row.truth)["things"] if "letter" not in name]
@@ -90,7 +91,7 @@ def test_far_wording_is_new_and_its_words_are_old(world):
     for i in range(len(scenes)):
         view = View(scenes, i)
         known |= set(" ".join([caption(view, "a"), caption(view, "b"), twin(view, rng)[0]]).split())
-        for kind in q.KINDS:
+        for kind in DRAWN.kinds:
             question = q.ask(view, kind, rng)
             for style in "ab" if question else ():
                 for form in q.FORMS:

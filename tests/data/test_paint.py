@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from steps.data import items, photos, probes
+from steps.data import items, photos
 from steps.data import world as w
 from steps.data.paint import render
 from steps.data.sprites import PLATE
@@ -28,7 +28,7 @@ def draw(world, bank, n=200, split="probe", **kwargs):
 
 def test_masks_are_the_alpha_of_what_is_painted(shown, bank):
     s = draw(shown, bank)
-    images, owner = render(shown, s, bank=bank)
+    images, owner = render(shown, s)
     assert ((owner >= 0) == (images[..., 2] == 130)).all()  # the blue of every cut-out alone
     assert bank.classes == ("fruit", "tools", "toys")
     green = np.array([0, 160, 80])  # a category's green tells it apart
@@ -41,7 +41,7 @@ def test_masks_are_the_alpha_of_what_is_painted(shown, bank):
 
 def test_the_main_photograph_is_whole_and_the_largest(shown, bank):
     s = draw(shown, bank, 600, main=True)
-    owner = render(shown, s, bank=bank)[1]
+    owner = render(shown, s)[1]
     area = np.stack([(owner == k).sum((1, 2)) for k in range(3)], 1)
     d = s.d[:, 0].astype(int)
     assert set(d) == set(range(32, 41))
@@ -67,42 +67,32 @@ def test_no_photograph_of_a_test_scene_is_in_any_other(shown, bank):
 def test_same_seed_same_pixels_and_an_image_depends_on_its_scene_alone(world, shown, bank):
     noisy = shown.model_copy(update={"noise": 20.0, "blotch": 10.0, "letter_share": 0.5})
     s, again = draw(noisy, bank, 30), draw(noisy, bank, 30)
-    images = render(noisy, s, bank=bank)[0]
-    assert np.array_equal(images, render(noisy, again, bank=bank)[0])
+    images = render(noisy, s)[0]
+    assert np.array_equal(images, render(noisy, again)[0])
     rows = np.array([7, 3])
-    assert np.array_equal(images[rows], render(noisy, s.take(rows), bank=bank)[0])
-    assert np.array_equal(images[:, :, ::-1], render(noisy, s, mirrored=True, bank=bank)[0])
+    assert np.array_equal(images[rows], render(noisy, s.take(rows))[0])
+    assert np.array_equal(images[:, :, ::-1], render(noisy, s, mirrored=True)[0])
 
 
 def test_noise_and_letters_lie_on_top_and_contrast_fades(shown, bank):
     s = draw(shown, bank, 60)
-    clean, owner = render(shown, s, bank=bank)
+    clean, owner = render(shown, s)
     blue = clean[..., 2].astype(float)
-    noisy = render(shown.model_copy(update={"noise": 10.0}), s, bank=bank)[0][..., 2]
+    noisy = render(shown.model_copy(update={"noise": 10.0}), s)[0][..., 2]
     for part in (owner >= 0, (owner < 0) & (blue < 200)):  # nothing is clipped there
         assert abs((noisy - blue)[part].std() - 10) < 0.3
-    faded = render(shown.model_copy(update={"contrast": 0.5}), s, bank=bank)[0][..., 2]
+    faded = render(shown.model_copy(update={"contrast": 0.5}), s)[0][..., 2]
     ground = np.array([45, 200, 85, 150])[s.ground][:, None, None]
     expected = np.broadcast_to((130 + ground) / 2, owner.shape)
     lone = ((s.shape >= 0).sum(1) == 1)[:, None, None] & (owner >= 0)
     assert lone.any() and abs(faded - expected)[lone].max() <= 1
 
     lettered = shown.model_copy(update={"letter_share": 1.0})
-    owner = render(lettered, draw(lettered, bank), bank=bank)[1]
+    owner = render(lettered, draw(lettered, bank))[1]
     assert ((owner == -2).sum((1, 2)) == PLATE[0] * PLATE[1]).all()
 
 
-def test_photographs_have_no_held_out_combination(shown, bank):
+def test_what_is_new_to_training_is_a_photograph_of_the_test(shown, bank):
     s = draw(shown, bank, 400, "test", novel=True)
-    assert (s.color == -1).all() and (s.texture == -1).all() and not items.has_novel(s).any()
-
-
-def test_what_needs_shapes_and_colours_says_that_photographs_have_none(shown, bank, tmp_path):
-    rng, said = np.random.default_rng(0), r"world\.sprites is photos.*: set it to drawn"
-    with pytest.raises(ValueError, match=said):
-        items.draw(shown, rng, 4, "train", False, 0.5)
-    sizes = type("Sizes", (), {"classify_train": 4, "classify_test": 4})
-    with pytest.raises(ValueError, match=said):
-        probes._classify(sizes, shown, rng, tmp_path)
-    with pytest.raises(ValueError, match="give render the bank"):
-        render(shown, draw(shown, bank, 2))
+    assert (s.color == -1).all() and (s.texture == -1).all() and items.has_novel(s).all()
+    assert not items.has_novel(draw(shown, bank, 400, "probe")).any()

@@ -5,7 +5,8 @@ import pytest
 
 from steps.data import parse
 from steps.data.language import View
-from steps.data.questions import CHOICES, FORMS, KINDS, ask, response
+from steps.data.questions import CHOICES, FORMS, ask, response
+from steps.data.speech import DRAWN
 from steps.data.world import sample
 from steps.params import load
 
@@ -73,7 +74,7 @@ def test_every_reference_response_is_read_both_ways():
     rng = np.random.default_rng(0)
     scenes, read = sample(load().world, rng, 40, "train"), 0
     for i in range(40):
-        for kind in KINDS:
+        for kind in DRAWN.kinds:
             question = ask(View(scenes, i), kind, rng)
             for style in "ab" if question else "":
                 for form in FORMS:

@@ -41,7 +41,7 @@ def test_the_split_does_not_depend_on_the_order_of_objects(world):
     scenes = draw(world, "test")
     flipped = w.Scenes(
         scenes.canvas,
-        **{k: v[:, ::-1] if v.ndim == 2 else v for k, v in vars(scenes).items() if k != "canvas"},
+        **{k: v[:, ::-1] if v.ndim == 2 else v for k, v in scenes.arrays().items()},
     )
     assert np.array_equal(w.code(scenes), w.code(flipped))
 

@@ -13,7 +13,7 @@ from tests.test_params import changed
 WRONG = [
     ("diff.k", 640, r"diff\.k = 640: give a number below diff\.width = 640"),
     ("diff.batch", 70000, r"diff\.batch = 70000: give at most diff\.tokens = 60000"),
-    ("world.sprites", "photos", r"world\.sprites = 'photos': give drawn"),
+    ("world.sprites", "photos", r"items\.novel_share = 0\.2: give 1, because"),
     ("world.large", [16, 60], r"world\.large = \[16, 60\]: .* canvas of at least 77, and .* = 64"),
     ("world.small", [11, 49], r"world\.small = \[11, 49\]: objects of 49 pixels need a canvas"),
     ("recipe.model.tower_width", 130, r"recipe\.model\.tower_width = 130: give a multiple of 4"),

@@ -4,6 +4,7 @@
 rule items:
     """Draw the questions to train on, to tune on, and those that arms are judged on."""
     input:
+        **PLAN.scenery,
         code=code("items"),
     output:
         out=directory("<results>/items/seed{seed}"),
@@ -21,8 +22,7 @@ rule items:
         "items: questions of seed {wildcards.seed}"
     shell:
         "python -m steps items --params {PARAMS} --keys {params.reads}"
-        " --seed {wildcards.seed}"
-        " --out {output} > {log} 2>&1"
+        " --seed {wildcards.seed}" + SCENERY + " --out {output} > {log} 2>&1"
 
 
 rule probes:

@@ -4,6 +4,7 @@
 rule tower:
     """Pre-train the vision tower on images and texts."""
     input:
+        **PLAN.scenery,
         code=code("tower"),
     output:
         out=directory("<results>/tower/{base}"),
@@ -23,12 +24,14 @@ rule tower:
         "tower: {wildcards.base}"
     shell:
         "python -m steps tower --params {PARAMS} --keys {params.reads} --base {wildcards.base}"
-        " --out {output} > {log} 2>&1"
+        + SCENERY
+        + " --out {output} > {log} 2>&1"
 
 
 rule language:
     """Pre-train the language model on text-only stories of the same world."""
     input:
+        **PLAN.scenery,
         code=code("language"),
     output:
         out=directory("<results>/language/{base}"),
@@ -57,12 +60,14 @@ rule language:
         "language: {wildcards.base}"
     shell:
         "python -m steps language --params {PARAMS} --keys {params.reads} --base {wildcards.base}"
-        " --out {output} > {log} 2>&1"
+        + SCENERY
+        + " --out {output} > {log} 2>&1"
 
 
 rule align:
     """Fit the projector between tower and language model, both frozen."""
     input:
+        **PLAN.scenery,
         tower="<results>/tower/{base}",
         language="<results>/language/{base}",
         code=code("align"),
@@ -92,12 +97,15 @@ rule align:
         "align: {wildcards.base}"
     shell:
         "python -m steps align --params {PARAMS} --keys {params.reads} --base {wildcards.base}"
-        " --input tower={input.tower} --input language={input.language} --out {output} > {log} 2>&1"
+        " --input tower={input.tower} --input language={input.language}"
+        + SCENERY
+        + " --out {output} > {log} 2>&1"
 
 
 rule instruct:
     """Tune the whole on instructions: the stage-1 base."""
     input:
+        **PLAN.scenery,
         align="<results>/align/{base}",
         code=code("instruct"),
     output:
@@ -130,7 +138,7 @@ rule instruct:
         "instruct: {wildcards.base}"
     shell:
         "python -m steps instruct --params {PARAMS} --keys {params.reads} --base {wildcards.base}"
-        " --input align={input.align} --out {output} > {log} 2>&1"
+        " --input align={input.align}" + SCENERY + " --out {output} > {log} 2>&1"
 
 
 rule bases:
