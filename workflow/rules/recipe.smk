@@ -17,6 +17,7 @@ rule tower:
     resources:
         mem_mb=4000,
         runtime=720,
+        gpu=1,
     params:
         **PLAN.reads("world", "recipe.seed", "recipe.model", "recipe.clear", "recipe.tower"),
     message:
@@ -42,6 +43,7 @@ rule language:
     resources:
         mem_mb=4000,
         runtime=720,
+        gpu=1,
     params:
         **PLAN.reads(
             "world",
@@ -78,6 +80,7 @@ rule align:
     resources:
         mem_mb=4000,
         runtime=720,
+        gpu=1,
     params:
         **PLAN.reads(
             "world",
@@ -112,6 +115,7 @@ rule instruct:
     resources:
         mem_mb=8000,
         runtime=720,
+        gpu=1,
     params:
         **PLAN.reads(
             "world",
