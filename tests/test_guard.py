@@ -140,9 +140,12 @@ def test_diverged_training_of_the_base_is_one_sentence(tmp_path, capsys):
     part = load(toy.ROOT / "params.yaml").recipe.align
     layer = torch.nn.Linear(2, 1)
 
-    def loss_of(step, rng):
-        return layer(torch.full((1, 2), np.nan)).sum()
+    def draw(step, rng):
+        return torch.full((1, 2), np.nan)
 
-    assert stage.guard(lambda: fit(part, {"layer": layer}, loss_of, tmp_path, 0)) == 1
+    def loss(batch):
+        return layer(batch).sum()
+
+    assert stage.guard(lambda: fit(part, {"layer": layer}, draw, loss, tmp_path, 0)) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "the loss is nan at step 0; lower recipe" in said

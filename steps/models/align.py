@@ -5,26 +5,45 @@ projector it is the *before* of model diffing.
 """
 
 import json
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from steps.data.language import vocabulary
 from steps.data.requests import shown
 from steps.data.speech import of
-from steps.models.batches import seen
+from steps.models.batches import Packed, seen
 from steps.models.fit import fit
 from steps.models.packed import loss
 from steps.models.tokenizer import Lexicon
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Images with questions about what they show."""
+
+    world: Any
+    recipe: Any
+    lexicon: Lexicon
+    patches: int
+
+    def __call__(self, step: int, rng: np.random.Generator) -> Packed:
+        """The batch of a step."""
+        kinds, size = shown(of(self.world)), self.recipe.align.batch
+        return seen(self.world, self.recipe, self.lexicon, rng, size, self.patches, kinds)
 
 
 def run(params, inputs, out: Path) -> dict[str, float]:
     """Align the projector; writes a whole VLM in Hugging Face's layout, and `losses.json`."""
     from safetensors.torch import load_file
 
-    from steps.models import build
+    from steps.models import build, load
 
     world, recipe = params.world, params.recipe
     words = vocabulary(of(world))
-    lexicon = Lexicon(words)
     config = build.config(recipe.model, world.canvas, world.patch, words)
     model = build.vlm(config, recipe.seed)
     model.model.vision_tower.load_state_dict(load_file(inputs["tower"] / "tower.safetensors"))
@@ -32,15 +51,16 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     model.model.language_model.load_state_dict(told)
     for part in (model.model.vision_tower, model.model.language_model):
         part.requires_grad_(False)
-
-    def loss_of(step: int, rng):
-        patches = config.image_seq_length
-        batch = seen(world, recipe, lexicon, rng, recipe.align.batch, patches, shown(of(world)))
-        return loss(model, batch)
-
-    projector = {"projector": model.model.multi_modal_projector}
-    losses = fit(recipe.align, projector, loss_of, params.run.checkpoints, recipe.seed)
-    model.requires_grad_(True).save_pretrained(out)
+    model.to(load.device())
+    losses = fit(
+        recipe.align,
+        {"projector": model.model.multi_modal_projector},
+        Draw(world, recipe, Lexicon(words), config.image_seq_length),
+        partial(loss, model),
+        params.run.checkpoints,
+        recipe.seed,
+    )
+    model.cpu().requires_grad_(True).save_pretrained(out)
     build.processor(world.canvas, world.patch, words).save_pretrained(out)
     (out / "losses.json").write_text(json.dumps(losses))
     return {"loss": sum(losses[-100:]) / len(losses[-100:])}

@@ -5,13 +5,18 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+from steps.models import feed
 from steps.stage import StageError
 from steps.track import log
 
 CHECKABLE = 20
 """The first steps run in float32 whatever the precision, so any machine can repeat them."""
+READ = 20
+"""Losses that are read from a GPU at a time: reading one waits until the device has caught up."""
 
 
 def rate(step: int, steps: int, warmup: int) -> float:
@@ -24,7 +29,8 @@ def rate(step: int, steps: int, warmup: int) -> float:
 def fit(
     part,
     modules: dict,
-    loss_of: Callable,
+    draw: Callable[[int, Any], Any],
+    loss: Callable[[Any], Any],
     checkpoints: Path,
     seed: int,
     stop: int | None = None,
@@ -33,44 +39,63 @@ def fit(
 ) -> list[float]:
     """Train `modules` (name to torch module) for `part.steps` steps, and for `again` more.
 
-    part: a recipe section (steps, learning_rate, matrix_rate, warmup, weight_decay, precision).
-    loss_of(step, rng): the loss of a fresh batch drawn with the numpy generator of that step, so
-    that a resumed run sees the batches that an undisturbed one would. stop: end after so many
-    steps of the schedule, to repeat a recipe's beginning. tower_share: what the rates are
-    multiplied by for parameters called `vision_tower`. again: steps of a second cycle of rates, a
-    warm restart (Loshchilov & Hutter 2017, arXiv 1608.03983). Returns the loss of every step.
-    Raises StageError at a loss that is not finite.
+    part: a recipe section (steps, learning_rate, matrix_rate, warmup, weight_decay, precision,
+    save_every). modules: all on one device, where they are trained and stay. draw(step, rng): a
+    fresh batch, drawn with the numpy generator of that step, so that a resumed run sees the batches
+    that an undisturbed one would; beside a GPU other processes draw (steps.models.feed), so it can
+    be pickled, as can what it returns, and does without torch. loss(batch): that batch's loss, a
+    tensor on the modules' device. checkpoints: a folder of its own, from which it resumes on
+    whichever device. stop: end after so many steps of the schedule, to repeat a recipe's beginning.
+    tower_share: what the rates are multiplied by for parameters called `vision_tower`. again: steps
+    of a second cycle of rates, a warm restart (Loshchilov & Hutter 2017, arXiv 1608.03983). Returns
+    the loss of every step. Raises StageError at a loss that is not finite, and what `draw` raises.
     """
-    import numpy as np
     import torch
 
     weights = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
     optimisers = _optimisers(part, modules, tower_share)
     start, losses = _restore(checkpoints, modules, optimisers)
-    whole = part.steps + again
-    for step in range(start, min(whole, stop or whole)):
-        now = (step, part.steps) if step < part.steps else (step - part.steps, again)
-        for group in (g for optimiser in optimisers for g in optimiser.param_groups):
-            group["lr"] = group["peak"] * rate(*now, part.warmup)
-        low = part.precision == "bfloat16" and step >= CHECKABLE
-        with torch.autocast("cpu", torch.bfloat16, enabled=low):
-            loss = loss_of(step, np.random.default_rng([seed, step]))
-        if not math.isfinite(loss.item()):
+    whole, device, unread = part.steps + again, weights[0].device.type, []
+    # What is in float32 is so for its precision, in the first steps above all.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    steps = range(start, min(whole, stop or whole))
+    with closing(feed.batches(draw, seed, steps, feed.workers(device))) as batches:
+        for step, batch in zip(steps, batches, strict=True):
+            now = (step, part.steps) if step < part.steps else (step - part.steps, again)
+            for group in (g for optimiser in optimisers for g in optimiser.param_groups):
+                group["lr"] = group["peak"] * rate(*now, part.warmup)
+            low = part.precision == "bfloat16" and step >= CHECKABLE
+            with torch.autocast(device, torch.bfloat16, enabled=low):
+                value = loss(batch)
+            unread.append(value.detach())
+            keep = (step + 1) % part.save_every == 0 and step + 1 < whole
+            if device == "cpu" or keep or step == steps[-1] or (step + 1) % READ == 0:
+                losses += _read(unread, len(losses))
+                unread.clear()
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            for optimiser in optimisers:
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
+            if (step + 1) % 100 == 0 or step + 1 == whole:
+                log.metric("loss", sum(losses[-100:]) / len(losses[-100:]), step + 1)
+            if keep:
+                _keep(checkpoints, modules, optimisers, losses)
+    return losses
+
+
+def _read(values: list, first: int) -> list[float]:
+    """Losses of consecutive steps from `first` on; StageError if one is no number."""
+    import torch
+
+    read = torch.stack(values).tolist()
+    for step, value in enumerate(read, first):
+        if not math.isfinite(value):
             raise StageError(
-                f"the loss is {loss.item()} at step {step}; lower recipe.*.learning_rate "
+                f"the loss is {value} at step {step}; lower recipe.*.learning_rate "
                 "and recipe.*.matrix_rate"
             )
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        for optimiser in optimisers:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-        losses.append(loss.item())
-        if (step + 1) % 100 == 0 or step + 1 == whole:
-            log.metric("loss", sum(losses[-100:]) / len(losses[-100:]), step + 1)
-        if (step + 1) % part.save_every == 0 and step + 1 < whole:
-            _keep(checkpoints, modules, optimisers, losses)
-    return losses
+    return read
 
 
 def _optimisers(part, modules: dict, tower_share: float = 1.0) -> list:
@@ -113,7 +138,7 @@ def _keep(folder: Path, modules: dict, optimisers: list, losses: list[float]) ->
     mark = folder / f"tmp-{os.getpid()}"
     # Tied weights are stored twice here: simpler than following the ties on the way back.
     save_file(
-        {k: v.detach().clone().contiguous() for k, v in state.items()},
+        {k: v.detach().to("cpu", copy=True).contiguous() for k, v in state.items()},
         mark,
         metadata={"losses": json.dumps(losses)},
     )

@@ -5,16 +5,43 @@ is asked most: where two objects lie to each other, of pictures and more often o
 """
 
 import json
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from steps.data.language import vocabulary
 from steps.data.requests import PRACTISED, stage1
 from steps.data.requests import told as stories
 from steps.data.speech import of
-from steps.models.batches import growing, seen, told
+from steps.models.batches import Packed, growing, seen, told
 from steps.models.fit import fit
 from steps.models.packed import loss
 from steps.models.tokenizer import Lexicon
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Images with questions, of scenes that grow, and every so often stories with questions."""
+
+    world: Any
+    recipe: Any
+    lexicon: Lexicon
+    patches: int
+
+    def __call__(self, step: int, rng: np.random.Generator) -> Packed:
+        """The batch of a step."""
+        recipe, size = self.recipe, self.recipe.instruct.batch
+        stage = growing(self.world, recipe.grow, step, recipe.instruct.steps)
+        late = step >= recipe.instruct.steps
+        every, more = (recipe.practise.text_every, PRACTISED) if late else (recipe.text_every, ())
+        if every and step % every == every - 1:
+            kinds = stories(of(stage)) + more
+            return told(stage, recipe, self.lexicon, rng, size, kinds)
+        kinds = stage1(of(stage)) + more
+        return seen(stage, recipe, self.lexicon, rng, size, self.patches, kinds)
 
 
 def run(params, inputs, out: Path) -> dict[str, float]:
@@ -26,31 +53,19 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     from steps.models import attention, load
 
     world, recipe = params.world, params.recipe
-    lexicon = Lexicon(vocabulary(of(world)))
-    model = load.vlm(inputs["align"]).train()
+    model = load.vlm(inputs["align"]).to(load.device()).train()
     attention.use(model)
-    patches, size = model.config.image_seq_length, recipe.instruct.batch
-
-    def loss_of(step: int, rng):
-        stage = growing(world, recipe.grow, step, recipe.instruct.steps)
-        late = step >= recipe.instruct.steps
-        every, more = (recipe.practise.text_every, PRACTISED) if late else (recipe.text_every, ())
-        if every and step % every == every - 1:
-            batch = told(stage, recipe, lexicon, rng, size, stories(of(world)) + more)
-        else:
-            batch = seen(stage, recipe, lexicon, rng, size, patches, stage1(of(world)) + more)
-        return loss(model, batch, "token")
-
     losses = fit(
         recipe.instruct,
         {"vlm": model},
-        loss_of,
+        Draw(world, recipe, Lexicon(vocabulary(of(world))), model.config.image_seq_length),
+        partial(loss, model, by="token"),
         params.run.checkpoints,
         recipe.seed,
         tower_share=recipe.tower_share,
         again=recipe.practise.steps,
     )
-    model.save_pretrained(out)
+    model.cpu().save_pretrained(out)
     load.processor(inputs["align"]).save_pretrained(out)
     (out / "losses.json").write_text(json.dumps(losses))
     return {"loss": sum(losses[-100:]) / len(losses[-100:])}

@@ -86,14 +86,15 @@ def _kind(folder: Path) -> str:
     )
 
 
-def pixels(images: "np.ndarray") -> "torch.Tensor":
+def pixels(images: "np.ndarray", device: Any = "cpu") -> "torch.Tensor":
     """Images uint8 [N, H, W, 3] as the tower reads them: float32 [N, 3, H, W] in [-1, 1].
 
+    On `device`, to which they travel as they are: a quarter of the bytes.
     The same arithmetic as the saved image processor (a test compares them), without its overhead.
     """
     import torch
 
-    x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().float()
+    x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).contiguous().float()
     return (x / 255 - 0.5) / 0.5
 
 

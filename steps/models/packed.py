@@ -32,12 +32,13 @@ def loss(model, batch: Packed, by: str = "response") -> Any:
 
     from steps.models.load import pixels
 
-    ids, labels = torch.from_numpy(batch.ids), torch.from_numpy(batch.labels)
+    arrays = batch.ids, batch.positions, batch.segments, batch.labels
+    ids, positions, segments, labels = (torch.from_numpy(one).to(model.device) for one in arrays)
     hidden = model.model(
         input_ids=ids,
-        pixel_values=None if batch.images is None else pixels(batch.images),
-        attention_mask=mask(torch.from_numpy(batch.segments)),
-        position_ids=torch.from_numpy(batch.positions),
+        pixel_values=None if batch.images is None else pixels(batch.images, model.device),
+        attention_mask=mask(segments),
+        position_ids=positions,
         use_cache=False,
     ).last_hidden_state
     wanted = labels[:, 1:] != -100  # the token before says the next
@@ -47,7 +48,7 @@ def loss(model, batch: Packed, by: str = "response") -> Any:
     )
     if by == "token":
         return each.mean()
-    segments = torch.from_numpy(batch.segments)
-    response = (torch.arange(len(ids))[:, None] * (segments.max() + 1) + segments)[:, 1:][wanted]
+    row = torch.arange(len(ids), device=ids.device)[:, None]
+    response = (row * (segments.max() + 1) + segments)[:, 1:][wanted]
     length = torch.bincount(response)
     return (each / length[response]).sum() / (length > 0).sum()

@@ -9,13 +9,30 @@ told shapes at .68 after 19,000 images.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from steps.data.language import vocabulary
 from steps.data.speech import of
 from steps.models.fit import fit
 from steps.models.regions import described
 from steps.models.tokenizer import Lexicon
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Images and what their regions show, as `described` gives them."""
+
+    world: Any
+    lexicon: Lexicon
+    images: int
+
+    def __call__(self, step: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """The batch of a step."""
+        return described(self.world, self.lexicon, rng, self.images)
 
 
 def run(params, inputs, out: Path) -> dict[str, float]:
@@ -35,12 +52,12 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     attention.use(tower)
     width = recipe.model.tower_width
     head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(lexicon)))
+    modules = {"tower": tower.to(load.device()), "head": head.to(load.device())}
 
-    def loss_of(step: int, rng):
-        images, said, inside = map(
-            torch.from_numpy, described(world, lexicon, rng, recipe.tower.batch)
-        )
-        seen = tower(pixel_values=load.pixels(images.numpy()), output_hidden_states=True)
+    def loss(batch):
+        images, *rest = batch
+        said, inside = (torch.from_numpy(one).to(tower.device) for one in rest)
+        seen = tower(pixel_values=load.pixels(images, tower.device), output_hidden_states=True)
         pooled = inside @ seen.hidden_states[-1].float()
         there = said.any(-1)
         target = said[there].float()
@@ -48,8 +65,8 @@ def run(params, inputs, out: Path) -> dict[str, float]:
             head(pooled[there]).float(), target / target.sum(-1, keepdim=True)
         )
 
-    modules = {"tower": tower, "head": head}
-    losses = fit(recipe.tower, modules, loss_of, params.run.checkpoints, recipe.seed)
-    save_file(tower.state_dict(), out / "tower.safetensors")
+    draw = Draw(world, lexicon, recipe.tower.batch)
+    losses = fit(recipe.tower, modules, draw, loss, params.run.checkpoints, recipe.seed)
+    save_file(tower.cpu().state_dict(), out / "tower.safetensors")
     (out / "losses.json").write_text(json.dumps(losses))
     return {"loss": sum(losses[-100:]) / len(losses[-100:])}

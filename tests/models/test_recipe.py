@@ -1,5 +1,6 @@
 """The recipe's parts: packing changes nothing, resuming changes nothing, words are words."""
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,9 +11,10 @@ import torch
 from steps import params
 from steps.data.language import View, regions, vocabulary
 from steps.data.world import sample
-from steps.models import attention, batches, build, fit, load, packed
+from steps.models import attention, batches, build, feed, fit, load, packed
 from steps.models.regions import described
 from steps.models.tokenizer import Lexicon
+from steps.stage import StageError
 
 
 @pytest.fixture(scope="module")
@@ -110,25 +112,34 @@ def part(**changes):
     return SimpleNamespace(**{**values, **changes})
 
 
+def draw(step, rng, stop=None):
+    """For a linear problem: something that a process which begins anew can import."""
+    if step == stop:
+        raise StageError(f"step {step} cannot be drawn")
+    return rng.standard_normal((8, 4), np.float32)
+
+
 def _regress(folder, steps, stop=None):
     torch.manual_seed(0)
     layer = torch.nn.ModuleDict({"layers": torch.nn.ModuleList([torch.nn.Linear(4, 4)])})
     layer["head"] = torch.nn.Linear(4, 1)
 
-    def loss_of(step, rng):
-        if step == stop:
-            raise KeyboardInterrupt
-        x = torch.from_numpy(rng.standard_normal((8, 4))).float()
+    def loss(batch):
+        x = torch.from_numpy(batch)
         hidden = layer["layers"][0](x)
         return (layer["head"](hidden) - x.sum(1, keepdim=True)).square().mean()
 
-    losses = fit.fit(part(steps=steps), {"layer": layer}, loss_of, folder, seed=1)
+    drawn = partial(draw, stop=stop)
+    losses = fit.fit(part(steps=steps), {"layer": layer}, drawn, loss, folder, seed=1)
     return losses, layer.state_dict()
 
 
-def test_a_resumed_run_is_the_undisturbed_one(tmp_path):
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_resumed_run_is_the_undisturbed_one(tmp_path, monkeypatch, workers):
+    """Whether or not other processes draw, whose error is raised as it was."""
     whole, weights = _regress(tmp_path / "a", 12)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(feed, "workers", lambda device: workers)
+    with pytest.raises(StageError, match=r"^step 8 cannot be drawn$"):
         _regress(tmp_path / "b", 12, stop=8)
     again, resumed = _regress(tmp_path / "b", 12)
     assert again == whole
@@ -150,10 +161,22 @@ def test_muon_moves_the_matrices_inside_layers_and_adamw_the_rest(tiny):
         assert {g["peak"] for g in groups} == peaks["vision_tower" * ("vision_tower" in name)]
 
 
-def test_a_loss_that_is_no_number_stops_the_recipe(tmp_path):
+@pytest.mark.parametrize("first", [0, 3])
+def test_a_loss_that_is_no_number_stops_the_recipe(tmp_path, first):
     layer = torch.nn.Linear(1, 1)
-    with pytest.raises(ValueError, match=r"step 0; lower recipe"):
-        fit.fit(part(), {"l": layer}, lambda s, r: layer.weight.sum() * torch.nan, tmp_path, 0)
+
+    def loss(step):
+        return layer.weight.sum() * (torch.nan if step >= first else 1)
+
+    with pytest.raises(StageError, match=rf"nan at step {first}; lower recipe"):
+        fit.fit(part(), {"l": layer}, lambda step, rng: step, loss, tmp_path, 0)
+
+
+def test_the_step_is_named_of_losses_read_together():
+    values = [torch.tensor(x) for x in (1.0, 2.0, torch.inf, torch.nan)]
+    assert fit._read(values[:2], 40) == [1.0, 2.0]
+    with pytest.raises(StageError, match="inf at step 42;"):
+        fit._read(values, 40)
 
 
 def test_rate_rises_then_falls_to_nothing():

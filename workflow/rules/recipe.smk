@@ -18,6 +18,7 @@ rule tower:
     resources:
         mem_mb=4000,
         runtime=720,
+        gpu=1,
     params:
         **PLAN.reads("world", "recipe.seed", "recipe.model", "recipe.clear", "recipe.tower"),
     message:
@@ -45,6 +46,7 @@ rule language:
     resources:
         mem_mb=4000,
         runtime=720,
+        gpu=1,
     params:
         **PLAN.reads(
             "world",
@@ -83,6 +85,7 @@ rule align:
     resources:
         mem_mb=4000,
         runtime=720,
+        gpu=1,
     params:
         **PLAN.reads(
             "world",
@@ -120,6 +123,7 @@ rule instruct:
     resources:
         mem_mb=8000,
         runtime=720,
+        gpu=1,
     params:
         **PLAN.reads(
             "world",
