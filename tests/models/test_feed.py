@@ -110,10 +110,7 @@ def test_every_part_has_the_same_losses_and_weights_by_workers(tmp_path, monkeyp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", NEEDS)
-def test_what_draws_can_be_sent_to_another_process_and_needs_no_torch(stage):
-    ask = (
-        f"import pickle, sys; from steps.models.{stage} import Draw; "
-        "assert 'torch' not in sys.modules"
-    )
+def test_what_draws_needs_no_torch(stage):
+    ask = f"import sys; from steps.models.{stage} import Draw; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", ask], cwd=toy.ROOT, capture_output=True)
     assert done.returncode == 0, done.stderr
