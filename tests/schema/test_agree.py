@@ -13,6 +13,7 @@ from tests.test_params import changed
 WRONG = [
     ("diff.k", 640, r"diff\.k = 640: give a number below diff\.width = 640"),
     ("diff.batch", 70000, r"diff\.batch = 70000: give at most diff\.tokens = 60000"),
+    ("instruments", ["forget", "vqa"], r"instruments = forget, vqa: forget .*, add classify"),
     ("world.sprites", "photos", r"world\.sprites = 'photos': give drawn"),
     ("world.large", [16, 60], r"world\.large = \[16, 60\]: .* canvas of at least 77, and .* = 64"),
     ("world.small", [11, 49], r"world\.small = \[11, 49\]: objects of 49 pixels need a canvas"),
