@@ -1,18 +1,23 @@
 """Forgetting: models of which it is known what they say, and the stage on a tiny one."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from steps import params
 from steps.behaviour import forget
+from steps.data import probes
 from steps.data.language import COLOR_NAMES, NUMBERS
 from steps.data.probes import TIERS
 from steps.data.sprites import SHAPES
+from steps.models import load
 from steps.stage import StageError
 
+ROOT = Path(__file__).parents[2]
 LABELS = TIERS["asked"]
 WORDS = {"shape": SHAPES, "color": COLOR_NAMES, "count": NUMBERS[1:4]}
 TRAIN, TEST = 40, 480
@@ -197,3 +202,39 @@ def test_probes_of_other_images_are_refused(given, tmp_path):
     for truth in (others, given.table["shape"]):  # another set's; images that were trained on
         with pytest.raises(StageError, match="run the stage `classify` again"):
             forget.probed(given.folder / "classify", truth, "shape")
+
+
+@pytest.mark.slow
+def test_a_base_gone_blind_says_nothing_of_what_a_whole_eye_knows(tmp_path, monkeypatch):
+    """Calibration on a model that answers well, whose eye is taken to know everything."""
+    study = params.load(ROOT / "params.yaml")
+    few = {"classify_train": 40, "classify_test": 120, "photos": "off"}
+    section = study.probes.model_copy(update=few)
+    (tmp_path / "probes").mkdir()
+    who = SimpleNamespace(seed=0)
+    told = SimpleNamespace(probes=section, world=study.world, run=who)
+    probes.run(told, {}, tmp_path / "probes")
+    table = pd.read_parquet(tmp_path / "probes" / "classify.parquet")
+    rows = [
+        {"instrument": f"classify/{label}", "item": f"classify-{i}", "raw": value, "truth": value}
+        for label in LABELS
+        for i, value in table[label].items()
+    ]
+    (tmp_path / "classify").mkdir()
+    pd.DataFrame(rows).to_parquet(tmp_path / "classify" / "items.parquet")
+    bundled = ROOT / "models" / "bundled" / "instruct"
+    given = SimpleNamespace(folder=tmp_path)
+    seeing, _ = run(given, tmp_path / "seeing", bundled, 120)
+    model = load.vlm(bundled)
+    model.model.vision_tower.get_input_embeddings().weight.data.zero_()
+    monkeypatch.setattr(forget.load, "vlm", lambda _: model)
+    blind, _ = run(given, tmp_path / "blind", bundled, 120)
+    # It follows the questions; asked for the number of all objects at once, 0.17 are right.
+    for label, least in {"shape": 0.5, "color": 0.8, "count": 0.35}.items():
+        assert seeing[f"forget/{label}/said"] > least
+        assert seeing[f"forget/{label}/none"] < 0.2
+        common = table.loc[table["split"] == "test", label].value_counts(normalize=True).max()
+        assert blind[f"forget/{label}/said"] < common + 0.1
+        assert blind[f"forget/{label}/probe"] == 1
+        assert blind[f"forget/{label}/lost"] == blind[f"forget/{label}/gap"]
+    assert blind["forget/gap"] > seeing["forget/gap"] + 0.3
