@@ -47,6 +47,7 @@ STAGES = {
     "tokens": "steps.behaviour.tokens",
     "gaze": "steps.behaviour.gaze",
     "swap": "steps.behaviour.swap",
+    "forget": "steps.behaviour.forget",
     "harvest": "steps.diff.harvest",
     "dictionary": "steps.diff.dictionary",
     "compare": "steps.diff.compare",

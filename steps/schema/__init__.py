@@ -11,6 +11,7 @@ from steps.schema.measure import (
     Drift,
     Extract,
     Features,
+    Forget,
     Gaze,
     Localise,
     Report,
@@ -80,6 +81,7 @@ Instrument = Literal[
     "tokens",
     "gaze",
     "swap",
+    "forget",
     "classify",
     "segment",
     "drift",
@@ -115,6 +117,7 @@ class Params(Section):
     tokens: Tokens
     gaze: Gaze
     swap: Swap
+    forget: Forget
     drift: Drift
     localise: Localise
     diff: Diff

@@ -20,6 +20,11 @@ def disagreements(params: Params) -> Iterator[str]:
                 f" (recipe.model.{heads} = {getattr(sizes, heads)})"
             )
     yield from _training(params)
+    if "forget" in params.instruments and "classify" not in params.instruments:
+        yield (
+            f"instruments = {', '.join(params.instruments)}: forget compares answers with the "
+            "encoder's probes, add classify"
+        )
     diff = params.diff
     if diff.k >= diff.width:
         yield f"diff.k = {diff.k}: give a number below diff.width = {diff.width}"

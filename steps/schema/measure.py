@@ -128,6 +128,14 @@ class Swap(Section):
     merges: Annotated[list[Share], AfterValidator(_once)]
 
 
+class Forget(Section):
+    """The model asked to name what its encoder can classify."""
+
+    images: Count
+    batch: Count
+    max_tokens: Count
+
+
 class Diff(Section):
     """Dictionaries over the language model's activations."""
 

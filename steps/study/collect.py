@@ -10,7 +10,7 @@ from typing import Any
 from steps import manifest
 from steps.schema import seeds_of
 
-ARM_STAGES = ("model", "vqa", "sharpen", "tokens", "gaze", "swap")
+ARM_STAGES = ("model", "vqa", "sharpen", "tokens", "gaze", "swap", "forget")
 ARM_STAGES += ("classify", "segment", "drift", "localise")
 """Folders with one result for each base, arm and seed, where the study measures it."""
 SEED_STAGES = ("pairs", "baselines", "compare")

@@ -28,6 +28,7 @@ FOLDERS = {
     "tokens/<base>/<arm>/seed<k>": "what ties each word to the image, in tokens.parquet",
     "gaze/<base>/<arm>/seed<k>": "what each head looks at, and what it can do without",
     "swap/<base>/<arm>/seed<k>": "the base's parts and the arm's recombined, answer by answer",
+    "forget/<base>/<arm>/seed<k>": "labels named by the model and by its eye's probe, item by item",
     "drift/<base>/<arm>/seed<k>": "the tower beside the base's: layers.parquet, drift.png",
     "localise/<base>/<arm>/seed<k>": "maps of gradients, their scores, gallery.png",
     "classify/<base>/<arm>/seed<k>": "classification probes, item by item",

@@ -9,10 +9,10 @@ from tests import toy
 
 pytestmark = pytest.mark.slow
 
-ARMS, RESULTS = 6, 81
+ARMS, RESULTS = 6, 87
 """Arms of the stand-in, and results, on its one seed."""
 LOOKS = {"extract": 1, "features": 1, "classify": 1, "segment": 1, "vqa": 1, "report": 1}
-LOOKS |= {"sharpen": 1, "tokens": 1, "gaze": 1, "swap": 1, "drift": 1, "localise": 1}
+LOOKS |= {"sharpen": 1, "tokens": 1, "gaze": 1, "swap": 1, "forget": 1, "drift": 1, "localise": 1}
 CHANGES = {
     # key: the line in params.yaml, its new text, who reads it, what runs in all
     "grpo.beta": (r"^  beta: 0\.0$", "  beta: 0.5", {"grpo"}, {"grpo": 1} | LOOKS),
@@ -32,7 +32,7 @@ CHANGES = {
         r"(?s)(\nclassify:.*?select_share: )\S+",
         r"\g<1>0.3",
         {"classify", "baselines"},
-        {"classify": ARMS, "baselines": 1, "report": 1},
+        {"classify": ARMS, "forget": ARMS, "baselines": 1, "report": 1},
     ),
     "diff.width": (
         r"^  width: 640$",
@@ -45,7 +45,7 @@ CHANGES = {
         r"^  digits_draws: \d+$",
         "  digits_draws: 3",
         {"baselines", "classify"},
-        {"classify": ARMS, "baselines": 1, "report": 1},
+        {"classify": ARMS, "forget": ARMS, "baselines": 1, "report": 1},
     ),
 }
 
@@ -89,7 +89,7 @@ def test_an_edited_module_runs_exactly_its_users(
     assert dvc_changed(ran) == readers
     assert readers <= set(planned) and bool(planned) == bool(readers)
     if "features" in readers:
-        probes = dict.fromkeys(("features", "classify", "segment"), ARMS)
+        probes = dict.fromkeys(("features", "classify", "segment", "forget"), ARMS)
         assert planned == probes | {"report": 1}
 
 
@@ -121,7 +121,7 @@ def take_all_away(stamps):
 def test_other_photographs_run_what_shows_them(ran, snakemake_plans, dvc_changed, change):
     change(ran / toy.STAMPS)
     planned, _ = snakemake_plans(ran)
-    shown = dict.fromkeys(("features", "classify", "segment", "drift"), ARMS)
+    shown = dict.fromkeys(("features", "classify", "segment", "forget", "drift"), ARMS)
     shown |= {"probes": 1, "baselines": 1, "report": 1}
     assert planned == shown
     assert dvc_changed(ran) == {"probes", "report"}  # photos.json is in place by now
@@ -144,7 +144,7 @@ def test_one_more_seed_runs_only_its_own(ran, snakemake_plans):
     assert planned == {
         "items": 1, "probes": 1, "pairs": 1, "none": 1, "sft": 2, "dpo": 1, "grpo": 1,
         "extract": 5, "features": 5, "classify": 5, "segment": 5, "vqa": 5, "sharpen": 5,
-        "tokens": 5, "swap": 5, "drift": 5, "localise": 5, "baselines": 1, "report": 1,
+        "tokens": 5, "swap": 5, "forget": 5, "drift": 5, "localise": 5, "baselines": 1, "report": 1,
     }  # fmt: skip
 
 

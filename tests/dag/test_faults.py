@@ -30,6 +30,7 @@ STAGES = [
         "tokens",
         "gaze",
         "swap",
+        "forget",
         "drift",
         "localise",
     ),

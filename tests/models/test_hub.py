@@ -44,6 +44,7 @@ SMALL = {
     "tokens": {"items": 6, "layers": [1]},
     "gaze": {"items": 12, "layers": [1], "draws": 1, "kept": [0.5, 1.0]},
     "swap": {"items": 6, "max_tokens": 6},
+    "forget": {"images": 6, "max_tokens": 6},
     "drift": {"images": 12, "k": [3], "bootstrap": 5},
     "localise": {"items": 4},
     "classify": {"penalties": [1.0], "digits_draws": 2},
@@ -234,8 +235,11 @@ def test_a_study_of_it_runs_to_its_report(there, tmp_path):
         seen["features"] = f"features/{level}"
         for probe in ("classify", "segment"):
             run(probe, f"{probe}/{level}", [probe], seen, *who)
+        named = model | {"probes": probes, "classify": f"classify/{level}"}
+        told = run("forget", f"forget/{level}", ["forget"], named, *who)
+        assert told["forget/gap"] == pytest.approx(told["forget/lost"] - told["forget/gained"])
     stages = "base items pairs model classify segment vqa sharpen tokens gaze baselines".split()
-    stages += ["swap", "drift", "localise"]
+    stages += ["swap", "forget", "drift", "localise"]
     keys = ["study", "seeds", "bases", "arms", "instruments", "gaze.seeds", "report"]
     told = run("report", "report", keys, {stage: stage for stage in stages}, seed=None)
     assert told["report/missing"] == 0

@@ -1,4 +1,4 @@
-# What changed in an arm, and where: compared with the untouched base.
+# What changed in an arm, and where: compared with the untouched base, or with its own eye.
 
 
 rule drift:
@@ -88,4 +88,34 @@ rule swap:
         " --base {wildcards.base} --arm {wildcards.arm} --seed {wildcards.seed}"
         " --input model={input.model} --input base={input.base}"
         " --input items={input.questions}"
+        " --out {output} > {log} 2>&1"
+
+
+rule forget:
+    """Ask for the labels that the encoder's probes tell, on the same images."""
+    input:
+        model="<results>/model/{base}/{arm}/seed{seed}",
+        probes="<results>/probes/seed{seed}",
+        classify="<results>/classify/{base}/{arm}/seed{seed}",
+        code=code("forget"),
+    output:
+        out=directory("<results>/forget/{base}/{arm}/seed{seed}"),
+    log:
+        "<logs>/forget/{base}/{arm}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/forget/{base}/{arm}/seed{seed}.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+        gpu=1,
+    params:
+        **PLAN.reads("forget"),
+    message:
+        "forget: {wildcards.base}, arm {wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "python -m steps forget --params {PARAMS} --keys {params.reads}"
+        " --base {wildcards.base} --arm {wildcards.arm} --seed {wildcards.seed}"
+        " --input model={input.model} --input probes={input.probes}"
+        " --input classify={input.classify}"
         " --out {output} > {log} 2>&1"
