@@ -8,31 +8,49 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from steps import params
+from steps.data import photos
 from steps.models import align, fit, instruct, language, load, tower
 
 ROOT = Path(__file__).parents[2]
-BASE = ROOT / "models" / "bundled"
 PARTS = {"tower": tower, "language": language, "align": align, "instruct": instruct}
-RECORD = json.loads((BASE / "recipe.json").read_text())
+STUDIES = {"bundled": "params.yaml", "photos": "workflow/studies/photos_base/params.yaml"}
+"""Each committed base and the params that it was made by."""
+NEAR = {"bundled": 1e-4, "photos": 0.05}
+"""How near the losses come: photos was made on a GPU, by other releases of torch (which starts a
+tower from other numbers) and Pillow (which scales photographs)."""
 
 
-def test_the_committed_weights_fit_the_budget_and_load():
-    assert sum(f.stat().st_size for f in (ROOT / "models").rglob("*") if f.is_file()) <= 30e6
-    assert set(RECORD) == set(PARTS) and all(len(r) == fit.CHECKABLE for r in RECORD.values())
-    for part in ("aligned", "instruct"):
-        model = load.vlm(BASE / part)
+def folder(base):
+    return ROOT / "models" / base
+
+
+def record(base):
+    return json.loads((folder(base) / "recipe.json").read_text())
+
+
+@pytest.mark.parametrize("base", STUDIES)
+def test_the_committed_weights_fit_the_budget_and_load(base):
+    assert sum(f.stat().st_size for f in folder(base).rglob("*") if f.is_file()) <= 30e6
+    told = record(base)
+    assert set(told) == set(PARTS) and all(len(r) == fit.CHECKABLE for r in told.values())
+    parts = [folder(base) / part for part in ("aligned", "instruct")]
+    for part in parts:
+        model = load.vlm(part)
         assert 1e6 <= model.num_parameters() <= 3e6
-    before, after = (load_file(BASE / p / "model.safetensors") for p in ("aligned", "instruct"))
+    before, after = (load_file(part / "model.safetensors") for part in parts)
     moved = [k for k in before if not before[k].equal(after[k])]
     assert any("language_model" in k for k in moved) and any("vision_tower" in k for k in moved)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
-def test_the_first_steps_have_the_same_losses(name, tmp_path, monkeypatch):
-    study = params.load(ROOT / "params.yaml")
-    whole = load.vlm(BASE / "aligned").model
-    inputs = {"align": BASE / "aligned", "tower": tmp_path, "language": tmp_path}
+@pytest.mark.parametrize("base", ["bundled", pytest.param("photos", marks=pytest.mark.debian)])
+def test_the_first_steps_have_the_same_losses(base, name, tmp_path, monkeypatch, need_debian):
+    if base == "photos":
+        need_debian(photos.PACKAGE, photos.STAMPS)
+    study, aligned = params.load(ROOT / STUDIES[base]), folder(base) / "aligned"
+    whole = load.vlm(aligned).model
+    inputs = {"align": aligned, "tower": tmp_path, "language": tmp_path}
     save_file(whole.vision_tower.state_dict(), tmp_path / "tower.safetensors")
     save_file(whole.language_model.state_dict(), tmp_path / "language.safetensors")
     again = []
@@ -47,4 +65,4 @@ def test_the_first_steps_have_the_same_losses(name, tmp_path, monkeypatch):
         PARTS[name].run(
             SimpleNamespace(world=study.world, recipe=study.recipe, run=run), inputs, tmp_path
         )
-    assert again == pytest.approx(RECORD[name], rel=1e-4)
+    assert again == pytest.approx(record(base)[name], rel=NEAR[base])
