@@ -70,9 +70,10 @@ def seen(
     images: int,
     patches: int,
     kinds: tuple[str, ...] = STAGE1,
+    split: str = "train",
 ) -> Packed:
     """A batch about images: `images` scenes with `recipe.image_questions` questions each."""
-    scenes = sample(world, rng, images, "train")
+    scenes = sample(world, rng, images, split)
     prefix = lexicon.encode("user :") + [lexicon[IMAGE]] * patches
     count, captions = recipe.image_questions, recipe.captions
     rows = [
