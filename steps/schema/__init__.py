@@ -14,6 +14,7 @@ from steps.schema.measure import (
     Gaze,
     Localise,
     Report,
+    Reuse,
     Segment,
     Sharpen,
     Swap,
@@ -84,6 +85,7 @@ Instrument = Literal[
     "segment",
     "drift",
     "localise",
+    "reuse",
     "compare",
 ]
 """What a study may measure; each is the stage of that name and what it needs before it."""
@@ -117,6 +119,7 @@ class Params(Section):
     swap: Swap
     drift: Drift
     localise: Localise
+    reuse: Reuse
     diff: Diff
     report: Report
 

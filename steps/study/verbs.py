@@ -85,6 +85,15 @@ def credit(options: argparse.Namespace) -> None:
             page.write(clock.section(rows))
 
 
+def reused(options: argparse.Namespace) -> None:
+    """Show what a study says of re-used encoders in docs/, and their cost in device time too."""
+    from steps.study.device import show
+
+    found = plan(options.study)
+    for base in found.reused():
+        print(show(found.params, Path(found.results), base, Path("docs")))
+
+
 def tuning(options: argparse.Namespace) -> None:
     """Write the table of learning rates of a study, by its answers on the tuning split."""
     from steps.study.tuning import write

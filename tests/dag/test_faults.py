@@ -32,6 +32,9 @@ STAGES = [
         "swap",
         "drift",
         "localise",
+        "reuse",
+        "newcomers",
+        "cost",
     ),
     *("harvest", "dictionary", "compare", "report"),
 ]
