@@ -1,39 +1,22 @@
 """Cut-out photographs for the out-of-domain probes: Debian's Tux Paint stamps, or your own.
 
-Stamps are PNG files whose alpha channel is a true mask, in folders that say what they show. About
-half of them are drawings: `stamps.csv` beside this file holds a verdict on each of the 802 in
-tuxpaint-stamps-default 2022.06.04, reached by looking at every one.
-
-    keep       a photograph, which may be retouched, of one thing with an outline
-    drawing    a cartoon, clip art, a letter or sign drawn by computer, a computer rendering
-    duplicate  the same photograph as another, mirrored, copied or recoloured
-    faint      so thin or translucent that its alpha channel is no mask (lightning, goal posts)
-    doubtful   perhaps a painting or rendering
-    occasion   a photograph in `seasonal`, a folder that names an occasion, not a kind of thing
-
-Its column `noun` says in one word what a photograph shows, where several show the like: what a
-world of photographs calls its objects. No image is part of this repository; names and categories
-are.
+Stamps are PNG files whose alpha channel is a true mask, in folders that say what they show; which
+of them are photographs is told in `steps.data.stamps`. No image is part of this repository.
 """
 
-import csv
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from steps.data.album import FEWEST, STAMPS
+from steps.data.stamps import PACKAGE, listed, words
+from steps.data.stamps import split as split_of
 from steps.stage import Missing, StageError
 
-PACKAGE = "tuxpaint-stamps-default"
-VERDICTS = Path(__file__).with_name("stamps.csv")
-TEST = 0.3
-"""Share of each category's photographs that only test scenes show."""
 MOST = 127
 """Most categories: scenes number them in int8, as shapes."""
 CORRUPT = 0.05
@@ -105,32 +88,6 @@ class Photos:
 
 
 @cache
-def listed() -> list[dict[str, str]]:
-    """The rows of `stamps.csv`: path, name, noun, category, verdict."""
-    with VERDICTS.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-@cache
-def words() -> tuple[tuple[str, ...], dict[str, str]]:
-    """What the stamps' photographs are told apart by, whether they are installed or not.
-
-    Returns the categories as `Photos.classes` has them, and each noun with its category: those of
-    at least two photographs to learn from and one to be tested on.
-    """
-    rows = [row for row in listed() if row["verdict"] == "keep"]
-    of = Counter(row["category"] for row in rows)
-    split = _split(rows)
-    shown = Counter((row["noun"], split[row["path"]]) for row in rows)
-    nouns = {
-        row["noun"]: row["category"]
-        for row in rows
-        if row["noun"] and shown[row["noun"], "train"] > 1 and shown[row["noun"], "test"]
-    }
-    return tuple(sorted(c for c, n in of.items() if n >= FEWEST)), dict(sorted(nouns.items()))
-
-
-@cache
 def stamps() -> Photos:
     """The stamps, read once: what scenes of a world of photographs show.
 
@@ -176,7 +133,7 @@ def bank(folder: str | Path | None = None) -> Photos:
             f"(the first is {corrupt[0]}): install {PACKAGE} again, or mend the folder that "
             "probes.photos names"
         )
-    split = _split(rows)  # before corrupt files go, so that they move no other photograph
+    split = split_of(rows)  # before corrupt files go, so that they move no other photograph
     rows = [row for row in rows if row["path"] not in corrupt]
     of = Counter(row["category"] for row in rows)
     small = [row for row in rows if of[row["category"]] < FEWEST]
@@ -237,16 +194,3 @@ def _scaled(image: Image.Image, side: int) -> Image.Image:
     """
     size = [max(1, round(s * side / max(image.size))) for s in image.size]
     return image.convert("RGBa").resize(size, Image.Resampling.LANCZOS).convert("RGBA")
-
-
-def _split(rows: Iterable[dict[str, str]]) -> dict[str, str]:
-    """`train` or `test` for each path: in each category those with the lowest hashes are tested."""
-    by_category: dict[str, list[str]] = {}
-    for row in rows:
-        by_category.setdefault(row["category"], []).append(row["path"])
-    split = {}
-    for paths in by_category.values():
-        paths = sorted(paths, key=lambda path: sha256(path.encode()).digest())
-        tested = round(TEST * len(paths))
-        split.update({p: "test" if i < tested else "train" for i, p in enumerate(paths)})
-    return split

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from steps.data.photos import words
 from steps.data.sprites import COLORS, LETTERS, SHAPES
+from steps.data.stamps import words
 from steps.data.world import SIZES
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five")

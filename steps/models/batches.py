@@ -70,13 +70,14 @@ def seen(
     images: int,
     patches: int,
     kinds: tuple[str, ...] = (),
+    split: str = "train",
 ) -> Packed:
     """A batch about images: `images` scenes with `recipe.image_questions` questions each.
 
-    kinds: of these questions; without any, `requests.stage1`'s.
+    kinds: of these questions; without any, `requests.stage1`'s. split: of the scenes.
     """
     kinds = kinds or requests.stage1(speech.of(world))
-    scenes = sample(world, rng, images, "train")
+    scenes = sample(world, rng, images, split)
     prefix = lexicon.encode("user :") + [lexicon[IMAGE]] * patches
     count, captions = recipe.image_questions, recipe.captions
     rows = [

@@ -35,13 +35,19 @@ class Draw:
         """The batch of a step."""
         recipe, size = self.recipe, self.recipe.instruct.batch
         stage = growing(self.world, recipe.grow, step, recipe.instruct.steps)
-        late = step >= recipe.instruct.steps
-        every, more = (recipe.practise.text_every, PRACTISED) if late else (recipe.text_every, ())
-        if every and step % every == every - 1:
+        more = PRACTISED if step >= recipe.instruct.steps else ()
+        if text_only(recipe, step):
             kinds = stories(of(stage)) + more
             return told(stage, recipe, self.lexicon, rng, size, kinds)
         kinds = stage1(of(stage)) + more
         return seen(stage, recipe, self.lexicon, rng, size, self.patches, kinds)
+
+
+def text_only(recipe: Any, step: int) -> bool:
+    """Whether a step is on stories, without an image."""
+    late = step >= recipe.instruct.steps
+    every = recipe.practise.text_every if late else recipe.text_every
+    return bool(every) and step % every == every - 1
 
 
 def run(params, inputs, out: Path) -> dict[str, float]:

@@ -15,6 +15,7 @@ from steps.schema.measure import (
     Gaze,
     Localise,
     Report,
+    Reuse,
     Segment,
     Sharpen,
     Swap,
@@ -86,6 +87,7 @@ Instrument = Literal[
     "segment",
     "drift",
     "localise",
+    "reuse",
     "compare",
 ]
 """What a study may measure; each is the stage of that name and what it needs before it."""
@@ -120,6 +122,7 @@ class Params(Section):
     forget: Forget
     drift: Drift
     localise: Localise
+    reuse: Reuse
     diff: Diff
     report: Report
 

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints
 
 from steps.schema.section import Count, Rate, Section, Seeds, Share, Whole
+from steps.schema.training import Part
 
 Penalties = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
 
@@ -116,6 +117,29 @@ class Localise(Section):
 
     items: Annotated[int, Field(ge=2)]
     batch: Count
+
+
+def _free(encoders: dict[str, str]) -> dict[str, str]:
+    if taken := {"original", "random", "pixels", "chance"} & set(encoders):
+        raise ValueError(f"the name {min(taken)} is one of the page's own: take another")
+    return encoders
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+"""The name of an encoder: a column of the page."""
+
+
+class Reuse(Section):
+    """Encoders in a fresh language model."""
+
+    tower: Literal["frozen", "trained"]
+    encoders: Annotated[dict[Name, str], AfterValidator(_free)]
+    align: Part
+    instruct: Part
+    items: Count
+    blind: Whole
+    batch: Count
+    max_tokens: Count
 
 
 class Swap(Section):

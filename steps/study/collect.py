@@ -10,11 +10,15 @@ from typing import Any
 from steps import manifest
 from steps.schema import seeds_of
 
+BASE_STAGES = ("base", "cost")
+"""Folders with one result for each base."""
 ARM_STAGES = ("model", "vqa", "sharpen", "tokens", "gaze", "swap", "forget")
-ARM_STAGES += ("classify", "segment", "drift", "localise")
+ARM_STAGES += ("classify", "segment", "drift", "localise", "reuse")
 """Folders with one result for each base, arm and seed, where the study measures it."""
-SEED_STAGES = ("pairs", "baselines", "compare")
+SEED_STAGES = ("pairs", "baselines", "newcomers", "compare")
 """Folders with one result for each base and seed."""
+LOCAL_STAGES = ("reuse", "newcomers", "cost")
+"""Folders without a result for a base from the hub, which keeps no model from before images."""
 CURVES = "curves.json"
 """In the folder of each model that was trained: what its training logged."""
 Where = tuple[str, str | None, str | None, int | None]
@@ -77,14 +81,15 @@ def collect(params: Any, inputs: dict[str, Path]) -> Found:
 
 def _expected(params: Any) -> Iterator[tuple[str, Where, str]]:
     for base in params.bases:
-        yield "base", ("base", base, None, None), base
+        for stage in _of(params, BASE_STAGES, base):
+            yield stage, (stage, base, None, None), base
     for seed in params.seeds:
         yield "items", ("items", None, None, seed), f"seed{seed}"
     for base in params.bases:
-        for stage in _of(params, SEED_STAGES):
+        for stage in _of(params, SEED_STAGES, base):
             for seed in params.seeds:
                 yield stage, (stage, base, None, seed), f"{base}/seed{seed}"
-        for stage in _of(params, ARM_STAGES):
+        for stage in _of(params, ARM_STAGES, base):
             for arm in params.arms:
                 for seed in seeds_of(params, arm):
                     if stage == "gaze" and seed not in params.gaze.seeds:
@@ -92,10 +97,12 @@ def _expected(params: Any) -> Iterator[tuple[str, Where, str]]:
                     yield stage, (stage, base, arm, seed), f"{base}/{arm}/seed{seed}"
 
 
-def _of(params: Any, stages: tuple[str, ...]) -> list[str]:
-    """Those of the stages that the study has."""
-    there = {"model", "pairs", *params.instruments}
+def _of(params: Any, stages: tuple[str, ...], base: str) -> list[str]:
+    """Those of the stages that the study has for a base."""
+    there = {"base", "model", "pairs", *params.instruments}
     there |= {"baselines"} if {"classify", "segment"} & there else set()
+    there |= {"newcomers", "cost"} if "reuse" in there else set()
+    there -= set() if params.bases[base].diffed else set(LOCAL_STAGES)
     return [stage for stage in stages if stage in there]
 
 

@@ -12,7 +12,8 @@ from steps.study.rows import PRIMARY
 from steps.study.tables import everywhere
 from steps.study.wording import CURVES
 
-KEY = (PRIMARY, "vqa/ill_formed", "vqa/grey/lenient", "classify/asked", "classify/never")
+KEY = (PRIMARY, "reuse/lenient", "vqa/ill_formed", "vqa/grey/lenient")
+KEY += ("classify/asked", "classify/never")
 SCENES = 4
 FRAME = 2
 """Width of the white frame around each square of a sheet, before it is drawn at twice its size."""

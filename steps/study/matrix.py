@@ -7,8 +7,9 @@ from steps.study.canvas import colours
 from steps.study.markup import text
 from steps.study.tables import REFERENCES
 
-SIGNS = {"none": "base", "sft": "SFT"}
+SIGNS = {"none": "base", "sft": "SFT", "original": "original"}
 SIDES = ("original", "random", "pixels", "chance")
+"""What stands beside the arms, in this order; larger encoders, under their own names, follow."""
 
 
 def arms(summary: dict[str, Any], drawn: dict[str, dict[str, str]]) -> str:
@@ -37,13 +38,19 @@ def arms(summary: dict[str, Any], drawn: dict[str, dict[str, str]]) -> str:
     return "".join(parts)
 
 
+def beside(groups: list[dict[str, Any]]) -> list[str]:
+    """The columns beside the arms that some row of these tables has."""
+    there = dict.fromkeys(s for g in groups for row in g["rows"] for s in row["baselines"])
+    return [s for s in SIDES if s in there] + [s for s in there if s not in SIDES]
+
+
 def wide(ran: dict[str, Any]) -> list[str]:
     """The arms of all seeds; the others are controls, with a table of their own."""
     return [arm for arm, of in ran["arms"].items() if not of["control"]]
 
 
 def _group(group: dict[str, Any], arms: list[str], number_of: dict[str, int]) -> str:
-    sides = [s for s in SIDES if any(s in r["baselines"] for r in group["rows"])]
+    sides = beside([group])
     fine = group["unit"] != "points"
     columns = '<col class="name">' + "<col>" * len(arms) + '<col class="side">' * len(sides)
     head = ["", *(markup.arm(name, number_of) for name in arms), *sides]
@@ -61,7 +68,8 @@ def _group(group: dict[str, Any], arms: list[str], number_of: dict[str, int]) ->
         cells = [cell(row, name, group["unit"], number_of[name]) for name in arms]
         for side in sides:
             told = row["baselines"].get(side)
-            cells.append(f'<b class="mean">{markup.shown(told["mean"])}</b>' if told else "")
+            value = markup.shown(told["mean"], fine) if told else ""
+            cells.append(f'<b class="mean">{value}</b>' if told else "")
         rows.append([label, *cells])
     table = markup.table(head, rows, "arms").replace(
         "<thead>", f"<colgroup>{columns}</colgroup><thead>", 1
@@ -110,7 +118,7 @@ def cell(row: dict[str, Any], name: str, unit: str, colour: int) -> str:
     base = row["arms"].get("none", {}).get("mean")
     lines = [f'<b class="mean">{markup.shown(told["mean"], fine)}</b>']
     lines.append(strip(told, domain(row, 0.2 if fine else 2.0), base, colour))
-    for other in REFERENCES if name != "none" else ():
+    for other in (*(REFERENCES if name != "none" else ()), "original"):
         change = told.get(f"minus_{other}")
         if change and change["mean"] is not None:
             lines.append(

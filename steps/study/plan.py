@@ -42,17 +42,23 @@ class Plan:
         """The bases of one source, in the order of params.yaml."""
         return [name for name, base in self.params.bases.items() if base.source == source]
 
-    def runs(self, seeds: Iterable[int] | None = None) -> dict[str, list[Any]]:
-        """Every base, arm and seed that runs, in three lists of one length; of some seeds alone."""
+    def runs(
+        self, seeds: Iterable[int] | None = None, bases: Iterable[str] | None = None
+    ) -> dict[str, list[Any]]:
+        """Every base, arm and seed that runs, in three lists of one length.
+
+        Of some seeds or some bases alone, where they are given.
+        """
         some = self.params.seeds if seeds is None else seeds
         rows = [
             (base, arm, seed)
-            for base in self.params.bases
+            for base in (self.params.bases if bases is None else bases)
             for arm in self.params.arms
             for seed in seeds_of(self.params, arm)
             if seed in some
         ]
-        return {level: list(v) for level, v in zip(LEVELS, zip(*rows, strict=True), strict=True)}
+        columns = list(zip(*rows, strict=True)) or [()] * len(LEVELS)
+        return {level: list(v) for level, v in zip(LEVELS, columns, strict=True)}
 
     @property
     def photographs(self) -> str:
@@ -67,6 +73,11 @@ class Plan:
     def diffed(self) -> list[str]:
         """The bases with a model from before visual tuning, where model diffing is wanted."""
         wanted = "compare" in self.params.instruments
+        return [n for n, base in self.params.bases.items() if base.diffed and wanted]
+
+    def reused(self) -> list[str]:
+        """The bases whose encoders go into a language model that never met an image."""
+        wanted = "reuse" in self.params.instruments
         return [n for n, base in self.params.bases.items() if base.diffed and wanted]
 
     def probed(self) -> bool:

@@ -49,6 +49,24 @@ def missing(params: Params) -> Iterator[str]:
             continue
         yield from _unfit(params, name, _sizes(params, name))
         yield from _wordless(params, name)
+    if "reuse" in params.instruments:
+        for name, path in params.reuse.encoders.items():
+            yield from _encoder(params, f"reuse.encoders.{name} = {path!r}", Path(path))
+
+
+def _encoder(params: Params, key: str, folder: Path) -> Iterator[str]:
+    """What keeps a folder from being an encoder that can be re-used, after the key's name."""
+    try:
+        told = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        told = {}
+    if told.get("model_type") != "siglip_vision_model" or not list(folder.glob("*.safetensors")):
+        yield f"{key}: give a folder in which a SiglipVisionModel was saved"
+    elif told.get("image_size", 224) != params.world.canvas:
+        yield (
+            f"{key}: it reads images of {told.get('image_size', 224)} pixels, and world.canvas = "
+            f"{params.world.canvas}: give one that reads those"
+        )
 
 
 def _sizes(params: Params, name: str) -> Sizes:

@@ -10,8 +10,17 @@ from typing import Any
 
 from steps import spool
 from steps.schema import seeds_of
-from steps.study import assay, collect, contrasts, credit, figures, matrix, moved, page, tables
-from steps.study.markup import shown
+from steps.study import (
+    assay,
+    collect,
+    contrasts,
+    figures,
+    moved,
+    page,
+    reused,
+    tables,
+    written,
+)
 from steps.study.samples import embedded, samples
 from steps.track import log
 
@@ -31,6 +40,9 @@ FOLDERS = {
     "forget/<base>/<arm>/seed<k>": "labels named by the model and by its eye's probe, item by item",
     "drift/<base>/<arm>/seed<k>": "the tower beside the base's: layers.parquet, drift.png",
     "localise/<base>/<arm>/seed<k>": "maps of gradients, their scores, gallery.png",
+    "reuse/<base>/<arm>/seed<k>": "its tower in a new model: answers in items.parquet, losses",
+    "newcomers/<base>/seed<k>": "the same of the original tower, and of larger ones",
+    "cost/<base>": "what the recipe's parts cost, in images, tokens and operations",
     "classify/<base>/<arm>/seed<k>": "classification probes, item by item",
     "segment/<base>/<arm>/seed<k>": "segmentation probes, item by item, and maps.png",
     "baselines/<base>/seed<k>": "the same probes on the original tower, a random one and pixels",
@@ -47,12 +59,13 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     """
     inputs = {name: Path(path) for name, path in inputs.items()}
     found = collect.collect(params, inputs)
+    reused.price(found)
     summary, drawn = summarise(params, found), {}
     if "photos" in inputs:
         summary["provenance"]["photographs"] = json.loads(inputs["photos"].read_text())
     for base in params.bases:
         drawn[base] = draw(params, found, summary, base, out / "figures")
-    write_tables(summary, out / "tables")
+    written.write(summary, out / "tables")
     (out / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     (out / "index.html").write_text(page.render(summary, drawn), encoding="utf-8")
     for path in sorted((out / "figures").glob("*.png")):
@@ -175,51 +188,6 @@ def draw(
             (folder / f"rotation-{base}-seed{seed}.png").write_bytes(path.read_bytes())
             drawn[f"rotation-seed{seed}"] = embedded(path.read_bytes())
     return {name: picture for name, picture in drawn.items() if picture}
-
-
-def write_tables(summary: dict[str, Any], folder: Path) -> None:
-    """The page's tables in Markdown: results, costs and configurations of each base."""
-    folder.mkdir()
-    arms = matrix.wide(summary["ran"])
-    for base, groups in summary["results"].items():
-        parts = []
-        for group in groups:
-            fine = group["unit"] != "points"
-            rows = [
-                [row["label"], *(_cell(row["arms"].get(arm), fine) for arm in arms)]
-                + [
-                    shown(row["baselines"][s]["mean"]) if s in row["baselines"] else ""
-                    for s in matrix.SIDES
-                ]
-                for row in group["rows"]
-            ]
-            parts.append(f"## {group['title']}\n\n{group['caption']}\n\n")
-            parts.append(tables.markdown(["", *arms, *matrix.SIDES], rows) + "\n")
-        (folder / f"results-{base}.md").write_text("".join(parts))
-        costs = [
-            [row["label"], *(tables.number(row["arms"].get(arm)) for arm in arms)]
-            for row in summary["costs"][base]
-        ]
-        (folder / f"costs-{base}.md").write_text(tables.markdown(["", *arms], costs))
-        if told := summary["credit"][base]:
-            (folder / f"credit-{base}.md").write_text(credit.markdown(told))
-        told = summary["configs"][base]
-        rows = [[key, *map(str, row.values())] for key, row in told["differ"].items()]
-        (folder / f"configs-{base}.md").write_text(tables.markdown(["", *told["arms"]], rows))
-
-
-def _cell(told: dict[str, Any] | None, fine: bool) -> str:
-    """Mean, and differences to the base and to SFT with their intervals."""
-    if told is None:
-        return "–"
-    parts = [shown(told["mean"], fine)]
-    for other in tables.REFERENCES:
-        change = told.get(f"minus_{other}")
-        if change and change["mean"] is not None:
-            ends = [shown(change[e], fine, True) for e in ("low", "high") if change[e] is not None]
-            interval = f" [{', '.join(ends)}]" if ends else ""
-            parts.append(f"− {other}: {shown(change['mean'], fine, True)}{interval}")
-    return "; ".join(parts)
 
 
 def _metrics(summary: dict[str, Any]) -> dict[str, float]:

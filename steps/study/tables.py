@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from steps.study import stats
+from steps.study import reused, stats
 from steps.study.collect import Found
 from steps.study.instruments import groups
 from steps.study.rows import PRIMARY, Row
@@ -41,11 +41,16 @@ def _row(found: Found, params: Any, base: str, row: Row) -> dict[str, Any]:
                 if other != arm and seeds.get(other)
             }
     beside = {}
-    for name, place in PLACES.items():
-        if row.baselines and row.metric.startswith(("classify/", "segment/")):
+    for name, place in _places(found, base).items():
+        if row.baselines and row.metric.startswith(("classify/", "segment/", "reuse/")):
             own = _baseline(found, base, row, place)
             if own:
                 beside[name] = {"mean": _mean(own.values()), "seeds": own}
+    if row.metric.startswith("reuse/") and "original" in beside:
+        for arm, own in seeds.items():
+            if own:
+                change = minus(own, beside["original"]["seeds"], params.report.confidence)
+                arms[arm]["minus_original"] = change
     if row.chance:
         chances = [m.removesuffix("/top1") + "/chance" for m in row.mean_of] or [row.chance]
         own = _average([found.series(base, arm, c) for c in chances] for arm in params.arms)
@@ -58,6 +63,17 @@ def _row(found: Found, params: Any, base: str, row: Row) -> dict[str, Any]:
         "arms": arms,
         "baselines": beside,
     }
+
+
+def _places(found: Found, base: str) -> dict[str, str]:
+    """What stands beside the arms, by prefix: PLACES, and every larger encoder that was re-used."""
+    larger = {
+        name.partition("/")[0]
+        for (stage, b, _, _), values in found.metrics.items()
+        if stage == "newcomers" and b == base
+        for name in values
+    }
+    return PLACES | {name: f"{name}/" for name in sorted(larger)}
 
 
 def _seeds(found: Found, base: str, arm: str, row: Row) -> dict[int, float]:
@@ -76,7 +92,8 @@ def _baseline(found: Found, base: str, row: Row, place: str) -> dict[int, float]
     return {
         seed: row.scale * _mean([values[name] for name in names])
         for (stage, b, _, seed), values in sorted(found.metrics.items(), key=str)
-        if stage == "baselines" and b == base and seed is not None and set(names) <= set(values)
+        if stage in ("baselines", "newcomers") and b == base and seed is not None
+        if set(names) <= set(values)
     }
 
 
@@ -108,7 +125,7 @@ def costs(found: Found, params: Any, base: str) -> list[dict[str, Any]]:
         if any(arms.values()):
             means = {arm: _mean(v.values()) for arm, v in arms.items() if v}
             rows.append({"metric": name, "label": label, "arms": means})
-    return rows
+    return rows + reused.costs(found, params, base)
 
 
 def headline(found: Found, params: Any) -> dict[str, Any]:

@@ -53,10 +53,14 @@ def verify(options: argparse.Namespace) -> None:
 def bundle(options: argparse.Namespace) -> None:
     """Put a study's trained bases beside the code, as bundled ones."""
     from steps.study.bundle import bundle as take
+    from steps.study.bundle import encoder
 
     found = plan(options.study)
+    results, models = Path(found.results), Path("models")
     for base in found.bases("train"):
-        print(take(Path(found.results), base, Path("models")))
+        alone = (results / "tower" / base).is_dir() and not (results / "language" / base).is_dir()
+        told = found.params
+        print(encoder(told, results, base, models) if alone else take(results, base, models))
 
 
 def card(options: argparse.Namespace) -> None:
@@ -83,6 +87,15 @@ def credit(options: argparse.Namespace) -> None:
         rows = clock.told(summary, results, base, found.params.report.confidence)
         with (docs / f"credit-{base}.md").open("a") as page:
             page.write(clock.section(rows))
+
+
+def reused(options: argparse.Namespace) -> None:
+    """Show what a study says of re-used encoders in docs/, and their cost in device time too."""
+    from steps.study.device import show
+
+    found = plan(options.study)
+    for base in found.reused():
+        print(show(found.params, Path(found.results), base, Path("docs")))
 
 
 def tuning(options: argparse.Namespace) -> None:

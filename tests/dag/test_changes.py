@@ -9,10 +9,11 @@ from tests import toy
 
 pytestmark = pytest.mark.slow
 
-ARMS, RESULTS = 6, 87
+ARMS, RESULTS = 6, 95
 """Arms of the stand-in, and results, on its one seed."""
 LOOKS = {"extract": 1, "features": 1, "classify": 1, "segment": 1, "vqa": 1, "report": 1}
 LOOKS |= {"sharpen": 1, "tokens": 1, "gaze": 1, "swap": 1, "forget": 1, "drift": 1, "localise": 1}
+LOOKS |= {"reuse": 1}
 CHANGES = {
     # key: the line in params.yaml, its new text, who reads it, what runs in all
     "grpo.beta": (r"^  beta: 0\.0$", "  beta: 0.5", {"grpo"}, {"grpo": 1} | LOOKS),
@@ -144,7 +145,8 @@ def test_one_more_seed_runs_only_its_own(ran, snakemake_plans):
     assert planned == {
         "items": 1, "probes": 1, "pairs": 1, "none": 1, "sft": 2, "dpo": 1, "grpo": 1,
         "extract": 5, "features": 5, "classify": 5, "segment": 5, "vqa": 5, "sharpen": 5,
-        "tokens": 5, "swap": 5, "forget": 5, "drift": 5, "localise": 5, "baselines": 1, "report": 1,
+        "tokens": 5, "swap": 5, "forget": 5, "drift": 5, "localise": 5, "reuse": 5, "newcomers": 1,
+        "baselines": 1, "report": 1,
     }  # fmt: skip
 
 

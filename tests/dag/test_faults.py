@@ -33,6 +33,9 @@ STAGES = [
         "forget",
         "drift",
         "localise",
+        "reuse",
+        "newcomers",
+        "cost",
     ),
     *("harvest", "dictionary", "compare", "report"),
 ]

@@ -8,6 +8,7 @@ from PIL import Image
 
 from steps import params
 from steps.data import photos
+from steps.data import stamps as table
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +23,9 @@ def _world():
 @pytest.fixture(scope="session")
 def photographed():
     """A world of photographs whose stamps are discs, each of a colour: no package is needed."""
-    kept = [row for row in photos.listed() if row["verdict"] == "keep"]
-    rows = [row for row in kept if row["category"] in photos.words()[0]]
-    split = photos._split(rows)
+    kept = [row for row in table.listed() if row["verdict"] == "keep"]
+    rows = [row for row in kept if row["category"] in table.words()[0]]
+    split = table.split(rows)
     y, x = np.mgrid[:40, :40] - 19.5
     discs = []
     for i in range(len(rows)):

@@ -6,11 +6,12 @@ import pytest
 from PIL import Image
 
 from steps.data import photos
+from steps.data import stamps as table
 
 
 @pytest.fixture(scope="module")
 def stamps(need_debian):
-    need_debian(photos.PACKAGE, photos.STAMPS)
+    need_debian(table.PACKAGE, photos.STAMPS)
     return photos.bank()
 
 
@@ -109,14 +110,14 @@ def test_absent_and_unfit_folders_say_what_to_do(tmp_path):
 
 
 def test_the_list_of_verdicts_is_sound():
-    with photos.VERDICTS.open(encoding="utf-8", newline="") as file:
+    with table.VERDICTS.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     paths = [row["path"] for row in rows]
     assert len(rows) == 802 and paths == sorted(set(paths))
     words = {"keep", "drawing", "duplicate", "faint", "doubtful", "occasion"}
     assert {row["verdict"] for row in rows} == words
     for row in rows:
-        assert row["name"] and row["category"] and row["verdict"] in str(photos.__doc__)
+        assert row["name"] and row["category"] and row["verdict"] in str(table.__doc__)
         if row["verdict"] == "keep":
             assert "cartoon" not in Path(row["path"]).parts
             assert row["category"] in Path(row["path"]).parts[:2]
@@ -125,7 +126,7 @@ def test_the_list_of_verdicts_is_sound():
 @pytest.mark.debian
 def test_stamps_are_photographs_with_true_masks(stamps):
     assert len(stamps) == 321 and len(stamps.classes) == 9 and not stamps.corrupt
-    with photos.VERDICTS.open(encoding="utf-8", newline="") as file:
+    with table.VERDICTS.open(encoding="utf-8", newline="") as file:
         drawn = [r["path"] for r in csv.DictReader(file) if r["verdict"] == "drawing"]
     installed = sum((photos.STAMPS / path).is_file() for path in drawn)
     assert installed in (418, 424)  # six come with the package tuxpaint-data

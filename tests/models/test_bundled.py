@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from steps import params
 from steps.data import photos
+from steps.data import stamps as table
 from steps.models import align, fit, instruct, language, load, tower
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +48,7 @@ def test_the_committed_weights_fit_the_budget_and_load(base):
 @pytest.mark.parametrize("base", ["bundled", pytest.param("photos", marks=pytest.mark.debian)])
 def test_the_first_steps_have_the_same_losses(base, name, tmp_path, monkeypatch, need_debian):
     if base == "photos":
-        need_debian(photos.PACKAGE, photos.STAMPS)
+        need_debian(table.PACKAGE, photos.STAMPS)
     study, aligned = params.load(ROOT / STUDIES[base]), folder(base) / "aligned"
     whole = load.vlm(aligned).model
     inputs = {"align": aligned, "tower": tmp_path, "language": tmp_path}

@@ -81,3 +81,29 @@ def test_the_plan_says_it_first(monkeypatch, tmp_path, study):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(bare))
     told = json.loads((tmp_path / plan(study).photographs).read_text())
     assert told["folder"] is None
+
+
+def test_a_larger_encoder_has_to_be_there_and_to_fit(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    values = changed("instruments", ["vqa", "reuse"])
+
+    def told(path):
+        values["reuse"]["encoders"] = {"larger": str(path)}
+        return list(missing(P.check(values)))
+
+    (said,) = told("no/such")
+    assert said == "reuse.encoders.larger = 'no/such': give a folder in which a " + (
+        "SiglipVisionModel was saved"
+    )
+    config = {"model_type": "siglip_vision_model", "image_size": 224}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert "was saved" in told(tmp_path)[0]  # without weights
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert "it reads images of 224 pixels, and world.canvas = 64" in told(tmp_path)[0]
+    (tmp_path / "config.json").write_text(json.dumps(config | {"image_size": 64}))
+    assert told(tmp_path) == []
+    values["instruments"] = ["vqa"]
+    assert told("no/such") == []  # nobody asks for it
+    values["reuse"]["encoders"] = {"original": "x"}
+    with pytest.raises(P.ParamsError, match="the name original is one of the page's own"):
+        P.check(values)

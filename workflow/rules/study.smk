@@ -18,10 +18,18 @@ READ = {
         **PLAN.runs(OWN_SEEDS.get(stage)),
     )
     for stage in ("model", *P.instruments)
-    if stage != "compare"
+    if stage not in ("compare", "reuse")
 }
 if PLAN.probed():
     READ["baselines"] = expand("<results>/baselines/{base}/seed{seed}", base=P.bases, seed=P.seeds)
+if PLAN.reused():
+    READ["reuse"] = expand(
+        "<results>/reuse/{base}/{arm}/seed{seed}", zip, **PLAN.runs(bases=PLAN.reused())
+    )
+    READ["newcomers"] = expand(
+        "<results>/newcomers/{base}/seed{seed}", base=PLAN.reused(), seed=P.seeds
+    )
+    READ["cost"] = expand("<results>/cost/{base}", base=PLAN.reused())
 if PLAN.diffed():
     READ["compare"] = expand(
         "<results>/compare/{base}/seed{seed}", base=PLAN.diffed(), seed=P.diff.seeds
