@@ -20,6 +20,7 @@ VERBS = {
     "card": "write the model card of a study's bundled bases: models/<base>/README.md",
     "credit": "show a study's comparison of credit rules: docs/credit-<base>.md and .png",
     "reused": "show what re-used encoders are worth and cost: docs/reuse-<study>-<base>.md",
+    "effects": "show a study's effects beside the noise of seeds: docs/effects-<study>-<base>.md",
     "tuning": "write the table of learning rates that a study tried: docs/tuning.md",
     "adopt": "let both engines take the verified results of a study as their own",
 }

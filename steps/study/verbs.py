@@ -98,6 +98,15 @@ def reused(options: argparse.Namespace) -> None:
         print(show(found.params, Path(found.results), base, Path("docs")))
 
 
+def effects(options: argparse.Namespace) -> None:
+    """Show a study's effects beside the noise of its seeds, in docs/."""
+    from steps.study.effects import write
+
+    found = plan(options.study)
+    for base in found.params.bases:
+        print(write(found.params, Path(found.results), base, Path("docs")))
+
+
 def tuning(options: argparse.Namespace) -> None:
     """Write the table of learning rates of a study, by its answers on the tuning split."""
     from steps.study.tuning import write
