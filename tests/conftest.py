@@ -40,6 +40,35 @@ def _offline(monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def photographed():
+    """A world of photographs whose stamps are discs, each of a colour: no package is needed."""
+    import numpy as np
+    from PIL import Image
+
+    from steps import params
+    from steps.data import photos
+    from steps.data import stamps as table
+
+    kept = [row for row in table.listed() if row["verdict"] == "keep"]
+    rows = [row for row in kept if row["category"] in table.words()[0]]
+    split = table.split(rows)
+    y, x = np.mgrid[:40, :40] - 19.5
+    discs = []
+    for i in range(len(rows)):
+        disc = np.zeros((40, 40, 4), np.uint8)
+        disc[np.hypot(y, x) < 19] = (37 * i % 256, 101 * i % 256, 197 * i % 256, 255)
+        discs.append(Image.fromarray(disc))
+    names, nouns, kinds = ([row[k] for row in rows] for k in ("name", "noun", "category"))
+    paths = [row["path"] for row in rows]
+    bank = photos.Photos(paths, names, nouns, kinds, [split[p] for p in paths], {}, [], discs)
+    told = {"sprites": "photos", "letter_share": 0.0, "contrast": 1.0, "repeat": 0.45, "noise": 5.0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("steps.data.world.stamps", lambda: bank)
+        world = params.load(Path(__file__).parents[1] / "params.yaml").world
+        yield world.model_copy(update=told)
+
+
+@pytest.fixture(scope="session")
 def need_debian():
     """Give `need(package, path)`: the path that a Debian package brings.
 

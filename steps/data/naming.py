@@ -22,7 +22,7 @@ def naming(label: str, seen: Mapping[str, str]) -> list[Question]:
     Raises StageError for a label that no question asks for.
     """
     if label == "count":
-        speech = DRAWN if "color" in seen else photographs()
+        speech = photographs() if "category" in seen else DRAWN
         return [_question(label, "", f"{word} objects") for word in speech.adjectives]
     if label == "shape":
         return [_question(label, seen[label], f"large {seen['color']} object")]

@@ -1,8 +1,9 @@
 """How large the noise of seeds is beside each effect: a study's figures on one page for docs/.
 
 For every row of a study's report: what each arm differs by from the untouched base (and what the
-tower from before it met the language model gives), how far that scatters over seeds (pooled over the arms that ran on all seeds), and how large a difference has to
-be for that many seeds to find it. What lies below says nothing of whether there is an effect.
+tower from before it met the language model gives), how far that scatters over seeds (pooled over
+the arms that ran on all of them), and how large a difference has to be for so many seeds to find
+it. What lies below says nothing of whether there is an effect.
 """
 
 import json
@@ -13,11 +14,12 @@ from steps.study import stats, tables
 from steps.study.markup import shown
 
 INTRO = """Points, or the unit of a table's caption in the report; arms as differences to the
-untouched base. Original: the tower from before it met the language model. Noise: standard deviation over
-seeds of the paired differences to the untouched base, pooled over the arms on all {seeds} seeds.
-Found: the smallest true difference that a paired t test finds with power {power:g}. A difference
-with a star has an interval ({confidence:.0%}) without 0; of {rows} rows x {arms} arms some {chance}
-would have by chance alone. Arms on one seed alone have no interval, and no part in the noise.
+untouched base. Original: the tower from before it met the language model. Noise: standard deviation
+over seeds of the paired differences to the untouched base, pooled over the arms on all {seeds}
+seeds. Found: the smallest true difference that a paired t test finds with power {power:g}. A
+difference with a star has an interval ({confidence:.0%}) without 0; of {rows} rows x {arms} arms
+some {chance} would have by chance alone. Arms on one seed alone have no interval, and no part in
+the noise.
 """
 
 

@@ -13,7 +13,7 @@ from steps.data.far import crowded
 from steps.data.items import truth
 from steps.data.language import View
 from steps.data.requests import put
-from steps.data.speech import DRAWN
+from steps.data.speech import DRAWN, of, photographs
 from steps.data.world import sample
 
 SCENE = {
@@ -28,15 +28,16 @@ SCENE = {
 }
 
 
-@pytest.fixture(scope="module")
-def references():
+@pytest.fixture(scope="module", params=["drawn", "photos"])
+def references(request, photographed):
     """A table of questions of every kind in both styles, in plain and in crowded scenes."""
     world, rng, rows = params.load().world, np.random.default_rng(0), []
+    world = world if request.param == "drawn" else photographed
     for some in (world, crowded(world)):
         scenes = sample(some, rng, 150, "test", novel=True)
         for i in range(len(scenes)):
             view = View(scenes, i)
-            for kind in DRAWN.kinds:
+            for kind in of(world).kinds:
                 question = q.ask(view, kind, rng)
                 for style in "ab" if question else ():
                     one = put(question, style, "rationale")
@@ -54,7 +55,8 @@ def test_references_are_true_and_follow_wherever_places_decide(references):
     facts = references["kind"] == "fact"
     assert judged[facts].isna().all(None) and facts.any()
     found, kinds = judged[~facts], references.loc[~facts, "kind"]
-    assert len(found) > 2000 and set(kinds) == set(DRAWN.kinds) - {"fact"}
+    every = [set(speech.kinds) - {"fact"} for speech in (DRAWN, photographs())]
+    assert len(found) > 1000 and set(kinds) in every
     assert (found["unread"] == 0).all() and (found["statements"] > 0).all()
     assert (found["true"] == found["statements"]).all() and (found["whole"] == 1).all()
     assert (found["follows"].fillna(1) == 1).all()

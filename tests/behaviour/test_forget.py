@@ -11,15 +11,14 @@ import pytest
 from steps import params
 from steps.behaviour import forget
 from steps.data import probes
-from steps.data.language import COLOR_NAMES, NUMBERS
-from steps.data.probes import TIERS
+from steps.data.speech import DRAWN, NUMBERS
 from steps.data.sprites import SHAPES
 from steps.models import load
 from steps.stage import StageError
 
 ROOT = Path(__file__).parents[2]
-LABELS = TIERS["asked"]
-WORDS = {"shape": SHAPES, "color": COLOR_NAMES, "count": NUMBERS[1:4]}
+LABELS, COLORS = ["shape", "color", "count"], DRAWN.adjectives
+WORDS = {"shape": SHAPES, "color": COLORS, "count": NUMBERS[1:4]}
 TRAIN, TEST = 40, 480
 SHARES = ("said", "probe", "lost", "gained", "gap", "none")
 
@@ -37,7 +36,7 @@ def given(tmp_path_factory):
     table.to_parquet(folder / "probes" / "classify.parquet", index=False)
     images = rng.integers(0, 256, (len(table), 64, 64, 3)).astype(np.uint8)
     np.save(folder / "probes" / "classify_images.npy", images)
-    tiers = {"classify": TIERS | {"captions": ["ground"]}}
+    tiers = {"classify": {"asked": LABELS, "captions": ["ground"]}}
     (folder / "probes" / "probes.json").write_text(json.dumps(tiers))
     parts = []
     for label, words in WORDS.items():
@@ -101,7 +100,7 @@ def says(given, monkeypatch):
         assert len(rows) == len(pictures)
         texts = []
         for row in rows.itertuples():
-            rest = row.label == "count" and COLOR_NAMES[0] not in row.prompt.split()
+            rest = row.label == "count" and COLORS[0] not in row.prompt.split()
             texts.append("zero" if rest else speak(row.label, given.table.at[row.row, row.label]))
         return texts, np.full(len(texts), np.nan)
 
@@ -177,7 +176,7 @@ def test_questions_about_one_image_stand_together(given):
     assert asked["prompt"].tolist()[:3] == [
         f"what shape is the large {color} object ? one word .",
         f"what color is the large {shape} ? one word .",
-        f"how many {COLOR_NAMES[0]} objects are there ? one word .",
+        f"how many {COLORS[0]} objects are there ? one word .",
     ]
 
 
@@ -191,7 +190,7 @@ def test_the_stage_on_a_tiny_model(given, asked, tmp_path):
     assert ends == (f"classify-{TRAIN}", f"classify-{TRAIN + TEST - 1}")
     assert all(np.isfinite(value) for value in metrics.values())
     counts = items.loc[items["kind"] == "count", "raw"]
-    assert counts.str.count("\n").eq(len(COLOR_NAMES) - 1).all()
+    assert counts.str.count("\n").eq(len(COLORS) - 1).all()
 
 
 def test_probes_of_other_images_are_refused(given, tmp_path):

@@ -4,23 +4,36 @@ import numpy as np
 import pytest
 
 from steps.data import questions as q
-from steps.data.language import COLOR_NAMES, NUMBERS, View, vocabulary
+from steps.data.language import View, vocabulary
 from steps.data.naming import named, naming
-from steps.data.probes import TIERS
+from steps.data.probes import tiers
+from steps.data.speech import DRAWN, NUMBERS, of, photographs
 from steps.data.world import sample
 from steps.stage import StageError
 
 
-@pytest.mark.parametrize("label", TIERS["asked"])
-def test_every_question_is_one_that_training_asks(world, label):
+@pytest.mark.parametrize(
+    ("kind", "label"),
+    [
+        ("drawn", "shape"),
+        ("drawn", "color"),
+        ("drawn", "count"),
+        ("photos", "category"),
+        ("photos", "count"),
+    ],
+)
+def test_every_question_is_one_that_training_asks(world, photographed, kind, label):
     """The wording of `questions.ask` for the very scene, and the answer that it gives."""
+    world = world if kind == "drawn" else photographed
+    assert label in tiers(world)["asked"]
     few = world.model_copy(update={"objects": (1, 3)})
     scenes = sample(few, np.random.default_rng(0), 12, "train", main=True)
-    known = set(vocabulary())
+    known = set(vocabulary(of(world)))
     for i in range(12):
         view = View(scenes, i)
-        main = view.size.index("large")
-        seen = {"shape": view.shape[main], "color": view.color[main], "count": NUMBERS[len(view)]}
+        main = view.look["size"].index("large")
+        seen = {name: values[main] for name, values in view.look.items()}
+        seen["count"] = NUMBERS[len(view)]
         rng = np.random.default_rng(i)
         asked = [q.ask(view, label, rng) for _ in range(1500)]
         trained = {q.prompt(one, "a", "word"): one.value for one in asked if one}
@@ -40,9 +53,10 @@ def test_answers_add_up_only_where_all_of_them_count():
     assert named(["one", None]) is named(["one", "red"]) is named(["five", "one"]) is None
 
 
-def test_counts_are_those_of_every_colour():
-    subjects = [question.subject[0] for question in naming("count", {})]
-    assert subjects == [f"{color} objects" for color in COLOR_NAMES]
+def test_counts_are_those_of_every_colour_or_category():
+    for seen, speech in (({"color": "red"}, DRAWN), ({"category": "food"}, photographs())):
+        subjects = [question.subject[0] for question in naming("count", seen)]
+        assert subjects == [f"{word} objects" for word in speech.adjectives]
 
 
 def test_a_label_without_a_question_is_refused():

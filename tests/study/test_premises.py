@@ -6,8 +6,10 @@ import re
 import pytest
 
 from steps import params as P
+from steps.data.language import vocabulary
+from steps.data.speech import DRAWN, photographs
 from steps.study.plan import plan
-from steps.study.premises import missing
+from steps.study.premises import WORDS, missing
 from tests.test_params import ROOT, changed
 
 
@@ -33,6 +35,26 @@ def test_what_does_not_fit_a_base_is_one_sentence(monkeypatch, place, value, sen
     (told,) = said(place, value)
     assert re.search(f"^{sentence}", told), told
     assert "\n" not in told
+
+
+def test_a_word_tells_the_bases_of_the_two_worlds_apart():
+    known = {"drawn": set(vocabulary(DRAWN)), "photos": set(vocabulary(photographs()))}
+    for world, word in WORDS.items():
+        assert [word in words for name, words in known.items()] == [n == world for n in known]
+
+
+def test_a_world_of_photographs_needs_them_and_a_base_that_knows_their_words(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("steps.data.album.STAMPS", tmp_path / "stamps")
+    values = changed("world.sprites", "photos")
+    values["items"]["novel_share"] = 1.0
+    told = list(missing(P.check(values)))
+    assert "/stamps; install Debian's tuxpaint-stamps-default" in told[0]
+    (tmp_path / "stamps").mkdir()
+    (told,) = missing(P.check(values))
+    assert "base bundled was made for another world, it does not know the word 'category'" in told
+    values["bases"] = {"photos": {"source": "bundled"}}
+    assert list(missing(P.check(values))) == []
 
 
 def test_what_fits_is_let_through(monkeypatch):
