@@ -1,10 +1,10 @@
 """SFT that is also told, patch by patch, what there is to see: the study's positive control.
 
-A loss on the tower alone is added: its patch tokens are to tell the shape that fills each patch.
-They are read through a fixed linear map, fitted to the base's own tokens before training, so that
-no weights are learnt beside the model's and the tower is asked to get better at what it does rather
-than to turn round. An instrument that does not see this arm's eye get better could not have seen
-that of any other, and may not say that there was nothing to see.
+A loss on the tower alone is added: its patch tokens are to tell the shape, or the category of the
+photograph, that fills each patch. They are read through a fixed linear map, fitted to the base's
+own tokens before training, so that no weights are learnt beside the model's and the tower is asked
+to get better at what it does rather than to turn round. An instrument that does not see this arm's
+eye get better could not have seen that of any other, and may not say that there was nothing to see.
 """
 
 from collections.abc import Callable

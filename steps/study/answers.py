@@ -10,7 +10,7 @@ def behaviour(names: set[str]) -> list[Group]:
         Row(PRIMARY, "right answers, read leniently"),
         Row("vqa/strict-lenient", "strict minus lenient", minus=PRIMARY, mean_of=("vqa/strict",)),
         Row("vqa/ill_formed", "ill-formed answers"),
-        Row("vqa/novel/lenient", "right on combinations never trained on"),
+        Row("vqa/novel/lenient", "right on what no training shows"),
     ]
     for blind, word in (("grey", "a grey image"), ("swapped", "another question's image")):
         answers.append(Row(f"vqa/{blind}/lenient", f"right with {word}, facts left out"))
@@ -42,14 +42,14 @@ def behaviour(names: set[str]) -> list[Group]:
         Group(
             "Away from training",
             "Lenient share, facts left out, in points, on a ladder after SEED-Bench-R1 "
-            "(2503.24376): questions like those trained on, on combinations of shape, colour and "
-            "texture that no training set holds, and on such combinations among more objects than "
-            "training shows, in a wording that no training text has. Facts in that wording need no "
-            "image: they tell what the wording does by itself.",
+            "(2503.24376): questions like those trained on, on what no training set shows (a "
+            "combination of shape, colour and texture; a photograph), and on that among more "
+            "objects than training shows, in a wording that no training text has. Facts in that "
+            "wording need no image: they tell what the wording does by itself.",
             "points",
             [
                 Row("vqa/ladder/1/lenient", "as in training"),
-                Row("vqa/ladder/2/lenient", "new combinations"),
+                Row("vqa/ladder/2/lenient", "what no training shows"),
                 Row("vqa/ladder/3/lenient", "and more objects, in a new wording"),
                 *(
                     Row(name, kind, inner=True)

@@ -34,8 +34,8 @@ def groups(names: set[str]) -> list[Group]:
             "images (EMT, 2309.10313), in points. Known: a linear probe of what the projector "
             "reads is right about the image. A model may well say more than such a probe tells, "
             "and a base may never have learnt to say all: what post-training forgot is the "
-            "difference to the untouched base. A count is the sum of its answers, colour by "
-            "colour. Chance: always the commonest class.",
+            "difference to the untouched base. A count is the sum of its answers, one for "
+            "each colour or category. Chance: always the commonest class.",
             "points",
             [*means, *rows],
         )

@@ -60,7 +60,8 @@ def groups(names: set[str]) -> list[Group]:
             Group(
                 f"{title}: segmentation",
                 "Mean intersection over union of a linear probe on patches, over the whole test "
-                "set, in points. Shape was asked about in training, texture never named.",
+                "set, in points. Shape, or category, was asked about in training, texture never "
+                "named.",
                 "points",
                 rows,
             )
