@@ -1,4 +1,4 @@
-"""How far an arm moved its eye: its tower, layer by layer, against the untouched base's.
+"""How far an arm moved its eye: its tower, layer by layer, against the base's or another arm's.
 
 Both read the same images. Layer 0 is what the first block reads, layer k is block k's output, up to
 the one that the projector reads; `proj` is what the projector makes of that. Two views of each: an
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from steps.data.speech import ANY
 from steps.encoder import similarity
 from steps.encoder import tower as towers
 from steps.models import load
@@ -27,10 +28,10 @@ from steps.track import log
 TOKENS = 4096
 """Most patch tokens compared, drawn from those of all images by the run's seed."""
 TITLES = {
-    "cka": "CKA with the base, debiased",
+    "cka": "CKA with {}, debiased",
     "procrustes": "Procrustes distance, half",
     "knn": "nearest images shared",
-    "rank": "effective rank (grey: the base)",
+    "rank": "effective rank (grey: {})",
     "weights": "relative change of weights",
 }
 ARM, BASE, NULL = "#2f78c4", "#7d8894", "#c9ced4"
@@ -39,12 +40,14 @@ Layers = dict[tuple[str, str], np.ndarray]
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
-    """Compare the VLM `inputs['model']` with `inputs['base']/instruct` on the probes' images.
+    """Compare the VLM `inputs['model']` with `inputs['reference']` on the probes' images.
 
-    params.drift: images (the first of classify_images.npy), batch, k (numbers of neighbours; the
-    middle one compares layers), bootstrap (draws of each interval and null). Writes layers.parquet
-    (a row a layer and view), alignment.parquet (a row a depth of the language model and k) and
-    drift.png. Returns both tables as `drift/<column>/<layer>` for the pooled view,
+    inputs: also `base`, whose `instruct` is the language model that reads, and `probes`.
+    params.drift: reference (the arm compared with; `none` is the untouched base), images (the first
+    of classify_images.npy), batch, k (numbers of neighbours; the middle one compares layers),
+    bootstrap (draws of each interval and null). Writes layers.parquet (a row a layer and view),
+    alignment.parquet (a row a depth of the language model and k) and drift.png; `base` in their
+    columns is the reference. Returns both tables as `drift/<column>/<layer>` for the pooled view,
     `drift/patch/<column>/<layer>` and `drift/<column>/<depth>/k<k>`; and `drift/images`. Raises
     StageError where there are no more images than neighbours.
     """
@@ -57,12 +60,13 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
             "or for more images (drift.images, probes.classify_train)"
         )
     texts = described(pd.read_parquet(probes / "classify.parquet").iloc[: len(pictures)])
-    folders = inputs["model"], Path(inputs["base"]) / "instruct"
-    arm, base = (load.vlm(folder).to(load.device()) for folder in folders)
-    processor = load.processor(folders[1])
+    home = Path(inputs["base"]) / "instruct"
+    folders = inputs["model"], inputs["reference"], home
+    arm, other, base = (load.vlm(folder).to(load.device()) for folder in folders)
+    processor = load.processor(home)
     see = load.reader(processor.image_processor)  # the arm's is the same
-    new, old = (look(vlm, see, pictures, told.batch, seed) for vlm in (arm, base))
-    layers = compared(new, old, changes(arm, base), ks[len(ks) // 2])
+    new, old = (look(vlm, see, pictures, told.batch, seed) for vlm in (arm, other))
+    layers = compared(new, old, changes(arm, other), ks[len(ks) // 2])
     read = list(new)[-4]  # pooled, what the projector reads: `proj` has the last two
     eyes, rng, rows = (new[read], old[read]), np.random.default_rng([seed, 2]), []
     for depth, words in heard(base, processor.tokenizer, texts, told.batch).items():
@@ -70,7 +74,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
             found = similarity.alignment(*eyes, words, k, told.bootstrap, rng)
             rows.append({"depth": depth, "k": k, **found})
     aligned = pd.DataFrame(rows)
-    picture(layers, aligned, out / "drift.png")
+    picture(layers, aligned, told.reference, out / "drift.png")
     log.figure(out / "drift.png")
     who = {name: getattr(params.run, name) for name in ("study", "base", "arm", "seed")}
     layers.assign(**who).to_parquet(out / "layers.parquet", index=False)
@@ -145,9 +149,11 @@ def described(table: pd.DataFrame) -> list[str]:
 
     As far as the table tells: no places, nothing of the small objects but their number, no letter.
     """
+    drawn = "color" in table
+    main = table["color"] + " " + table["shape"] if drawn else table["category"] + f" {ANY}"
     return [
-        f"scene : a large {r.color} {r.shape} ; objects : {r.count} ; the ground is {r.ground} ."
-        for r in table.itertuples()
+        f"scene : a large {what} ; objects : {count} ; the ground is {ground} ."
+        for what, count, ground in zip(main, table["count"], table["ground"], strict=True)
     ]
 
 
@@ -172,8 +178,11 @@ def heard(base: Any, tokenizer: Any, texts: list[str], batch: int) -> dict[str, 
     return {depth: np.concatenate(parts)[which] for depth, parts in found.items()}
 
 
-def picture(layers: pd.DataFrame, aligned: pd.DataFrame, path: Path) -> None:
-    """Small multiples: measures by layer, views apart, and agreement with language by k; a PNG."""
+def picture(layers: pd.DataFrame, aligned: pd.DataFrame, reference: str, path: Path) -> None:
+    """Small multiples: measures by layer, views apart, and agreement with language by k; a PNG.
+
+    reference: what the arm is compared with.
+    """
     from matplotlib import figure, rc_context
 
     with rc_context({"axes.titlelocation": "left", "axes.titlesize": 8.5, "font.size": 8}):
@@ -185,7 +194,7 @@ def picture(layers: pd.DataFrame, aligned: pd.DataFrame, path: Path) -> None:
                 if name == "rank":
                     panel.plot(rows["layer"], rows["rank_base"], dash, color=BASE)
                 panel.plot(rows["layer"], rows[name], f"{dash}o", color=ARM, ms=3, label=view)
-            panel.set_title(title)
+            panel.set_title(title.format(reference))
             panel.tick_params("x", rotation=90, labelsize=7)
         for (depth, rows), dash in zip(aligned.groupby("depth", sort=False), ":-", strict=True):
             for name, colour in {"_null": NULL, "_base": BASE}.items():

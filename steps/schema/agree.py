@@ -28,6 +28,12 @@ def disagreements(params: Params) -> Iterator[str]:
     diff = params.diff
     if diff.k >= diff.width:
         yield f"diff.k = {diff.k}: give a number below diff.width = {diff.width}"
+    whole = [name for name, arm in params.arms.items() if arm.seeds == "all"]
+    if params.drift.reference not in whole:
+        yield (
+            f"drift.reference = {params.drift.reference!r}: give an arm that runs on all seeds: "
+            f"{', '.join(whole)}"
+        )
     if diff.batch > diff.tokens:
         yield f"diff.batch = {diff.batch}: give at most diff.tokens = {diff.tokens}"
 

@@ -104,8 +104,9 @@ class Gaze(Section):
 
 
 class Drift(Section):
-    """The tower beside the base's, layer by layer."""
+    """The tower beside the base's, or another arm's, layer by layer."""
 
+    reference: str
     images: Annotated[int, Field(ge=4)]
     batch: Count
     k: Annotated[list[Count], Field(min_length=1)]

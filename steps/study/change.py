@@ -72,9 +72,9 @@ def _whose(digits: str) -> str:
 def _drift(names: set[str]) -> list[Group]:
     layers = [layer for _, layer in family(names, r"drift/cka/(.+)")]
     told = (
-        ("cka", "CKA with the base"),
-        ("procrustes", "Procrustes distance to the base"),
-        ("knn", "nearest images shared with the base"),
+        ("cka", "CKA with the reference"),
+        ("procrustes", "Procrustes distance to the reference"),
+        ("knn", "nearest images shared with the reference"),
         ("weights", "relative change of weights"),
         ("rank", "effective rank"),
     )
@@ -90,7 +90,8 @@ def _drift(names: set[str]) -> list[Group]:
     return [
         Group(
             "How far the tower moved",
-            "Layer by layer against the untouched base, on the probe images, averaged over "
+            "Layer by layer against a reference arm (drift.reference; `none`, the untouched base, "
+            "if nothing else was asked for), on the probe images, averaged over "
             "patches: CKA (Kornblith et al. 2019, debiased) and the share of nearest images are 1 "
             "where nothing moved, the Procrustes distance (0 to 1) and the weights' change 0. "
             "layer0 stands before the first block, proj behind the projector.",
@@ -101,7 +102,7 @@ def _drift(names: set[str]) -> list[Group]:
             "Agreement with a language model",
             "Mutual nearest neighbours (2405.07987) of what the projector reads and of what the "
             "base's language model makes of a caption of the same image, minus the same for the "
-            "base, in points; by layer of the language model and number of neighbours.",
+            "reference, in points; by layer of the language model and number of neighbours.",
             "points",
             gains,
         ),

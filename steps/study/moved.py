@@ -10,9 +10,9 @@ from steps.study.rows import family
 from steps.study.samples import embedded
 
 PANELS = {
-    "cka": "CKA with the base",
-    "procrustes": "Procrustes distance to the base",
-    "knn": "nearest images shared with the base",
+    "cka": "CKA with the reference",
+    "procrustes": "Procrustes distance to the reference",
+    "knn": "nearest images shared with the reference",
 }
 
 
@@ -55,7 +55,8 @@ def section(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
     parts = []
     if "drift" in drawn:
         caption = (
-            "The vision tower beside the untouched base's, layer by layer, on the probe images. "
+            "The vision tower beside the reference's (the untouched base's, if nothing else was "
+            "asked for), layer by layer, on the probe images. "
             "layer0 stands before the first block, proj behind the projector."
         )
         parts.append(markup.figure(drawn["drift"], caption))

@@ -22,7 +22,8 @@ LAYERS = ["layer0", "layer1", "layer2", "layer3", "proj"]
 def told(arm="sft", images=40):
     who = SimpleNamespace(study="t", base="b", arm=arm, seed=3)
     return SimpleNamespace(
-        drift=SimpleNamespace(images=images, batch=16, k=[9, 2, 5], bootstrap=40), run=who
+        drift=SimpleNamespace(images=images, batch=16, k=[9, 2, 5], bootstrap=40, reference="none"),
+        run=who,
     )
 
 
@@ -50,7 +51,8 @@ def measure(world, tmp_path):
     """A function: metrics and both tables of an arm that `change` makes of the base."""
 
     def run(change=None, arm="sft"):
-        inputs = {"model": world / "base/instruct", "base": world / "base"}
+        own = world / "base/instruct"
+        inputs = {"model": own, "reference": own, "base": world / "base"}
         if change is not None:
             model = load.vlm(inputs["model"])
             with torch.no_grad():
@@ -191,7 +193,8 @@ def test_texts_are_of_the_world_and_read_without_their_padding(world):
 
 
 def test_too_few_images(world, tmp_path):
-    inputs = {"model": world / "base/instruct", "base": world / "base", "probes": world / "probes"}
+    own = world / "base/instruct"
+    inputs = {"model": own, "reference": own, "base": world / "base", "probes": world / "probes"}
     with pytest.raises(ValueError, match=r"drift.k is \[2, 5, 9\], but there are 9 images"):
         drift.run(told(images=9), inputs, tmp_path)
 
@@ -207,9 +210,29 @@ def test_a_foreign_model_read_below_its_last_block(world, tmp_path):
         model.model.vision_tower.encoder.layers[2].mlp.fc1.weight += 1
     model.save_pretrained(tmp_path / "model")
     inputs = {"model": tmp_path / "model", "base": tmp_path / "base", "probes": world / "probes"}
+    inputs["reference"] = inputs["base"] / "instruct"
     metrics = drift.run(told(), inputs, tmp_path)
     names = {name.split("/")[-1] for name in metrics if name.startswith("drift/cka")}
     assert names == {"layer0", "layer1", "layer2", "proj"}
     assert {metrics[f"drift/weights/{name}"] for name in names} == {0}  # the third is not read
     cut = towers.cut(model, -2)
     assert cut.config.skip_tokens == 1 and metrics["drift/cka/proj"] == pytest.approx(1, abs=1e-9)
+
+
+def test_another_arm_may_be_the_reference(world, measure, tmp_path):
+    def louder(model):
+        model.model.vision_tower.get_input_embeddings().weight.mul_(1.5)
+
+    moved = measure(louder)[1]
+    assert moved["procrustes"].max() > 0.001
+    inputs = {"model": tmp_path / "model", "reference": tmp_path / "model", "base": world / "base"}
+    (tmp_path / "again").mkdir()
+    drift.run(told(), inputs | {"probes": world / "probes"}, tmp_path / "again")
+    still = pd.read_parquet(tmp_path / "again/layers.parquet")
+    assert (still["procrustes"].abs() < 1e-9).all() and not still["weights"].dropna().any()
+
+
+def test_texts_of_photographs_name_their_category():
+    table = pd.DataFrame({"category": ["food"], "count": ["two"], "ground": ["warm"]})
+    wanted = "scene : a large food object ; objects : two ; the ground is warm ."
+    assert drift.described(table) == [wanted]

@@ -224,7 +224,8 @@ def test_a_study_of_it_runs_to_its_report(there, tmp_path):
         both = model | {"base": base}
         told = run("swap", f"swap/{level}", ["swap"], both | {"items": items}, *who)
         assert (told["swap/margin/main/tower"] != 0) == (arm == "sft")
-        told = run("drift", f"drift/{level}", ["drift"], both | {"probes": probes}, *who)
+        beside = both | {"reference": "model/mine/none/seed0", "probes": probes}
+        told = run("drift", f"drift/{level}", ["drift"], beside, *who)
         assert (told["drift/weights/proj"] > 0) == (arm == "sft")
         asked = model | {"items": items, "pairs": "pairs/mine/seed0"}
         told = run("localise", f"localise/{level}", ["localise"], asked, *who)

@@ -5,6 +5,7 @@ rule drift:
     """Compare the tower, layer by layer, with the base's."""
     input:
         model="<results>/model/{base}/{arm}/seed{seed}",
+        reference=f"<results>/model/{{base}}/{P.drift.reference}/seed{{seed}}",
         base="<results>/base/{base}",
         probes="<results>/probes/seed{seed}",
         code=code("drift"),
@@ -26,8 +27,8 @@ rule drift:
     shell:
         "python -m steps drift --params {PARAMS} --keys {params.reads}"
         " --base {wildcards.base} --arm {wildcards.arm} --seed {wildcards.seed}"
-        " --input model={input.model} --input base={input.base}"
-        " --input probes={input.probes}"
+        " --input model={input.model} --input reference={input.reference}"
+        " --input base={input.base} --input probes={input.probes}"
         " --out {output} > {log} 2>&1"
 
 
