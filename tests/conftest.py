@@ -40,12 +40,11 @@ def _offline(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def photographed():
-    """A world of photographs whose stamps are discs, each of a colour: no package is needed."""
+def discs():
+    """Photographs that are discs, each of a colour, under the stamps' names."""
     import numpy as np
     from PIL import Image
 
-    from steps import params
     from steps.data import photos
     from steps.data import stamps as table
 
@@ -53,17 +52,24 @@ def photographed():
     rows = [row for row in kept if row["category"] in table.words()[0]]
     split = table.split(rows)
     y, x = np.mgrid[:40, :40] - 19.5
-    discs = []
+    pictures = []
     for i in range(len(rows)):
         disc = np.zeros((40, 40, 4), np.uint8)
         disc[np.hypot(y, x) < 19] = (37 * i % 256, 101 * i % 256, 197 * i % 256, 255)
-        discs.append(Image.fromarray(disc))
+        pictures.append(Image.fromarray(disc))
     names, nouns, kinds = ([row[k] for row in rows] for k in ("name", "noun", "category"))
     paths = [row["path"] for row in rows]
-    bank = photos.Photos(paths, names, nouns, kinds, [split[p] for p in paths], {}, [], discs)
+    return photos.Photos(paths, names, nouns, kinds, [split[p] for p in paths], {}, [], pictures)
+
+
+@pytest.fixture(scope="module")
+def photographed(discs):
+    """A world of photographs, which for the tests of one module are discs."""
+    from steps import params
+
     told = {"sprites": "photos", "letter_share": 0.0, "contrast": 1.0, "repeat": 0.45, "noise": 5.0}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("steps.data.world.stamps", lambda: bank)
+        patch.setattr("steps.data.world.stamps", lambda: discs)
         world = params.load(Path(__file__).parents[1] / "params.yaml").world
         yield world.model_copy(update=told)
 

@@ -148,4 +148,4 @@ def test_diverged_training_of_the_base_is_one_sentence(tmp_path, capsys):
 
     assert stage.guard(lambda: fit(part, {"layer": layer}, draw, loss, tmp_path, 0)) == 1
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "the loss is nan at step 0; lower recipe" in said
+    assert said.count("\n") == 1 and "the loss is nan at step 0; lower the part" in said

@@ -4,8 +4,10 @@ After SEED-Bench-R1 (2503.24376), which judges in distribution, in a new environ
 environment with a new task. Here the steps are judged questions, those on new combinations, and
 these: a new combination among more objects than training ever shows, asked about in a wording that
 no training text has. Training uses every word of it, so only how they stand together is new; of
-several wordings those were taken that the bundled base mostly answers with a word of the right
-kind, since an arm can rise and fall only where the question is understood.
+several wordings those were taken that the base of the drawn world mostly answers with a word of the
+right kind, since an arm can rise and fall only where the question is understood. The base of
+photographs understands half of them: how far the wording itself leads is told by the facts, which
+need no image.
 """
 
 from typing import Any

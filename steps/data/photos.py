@@ -91,13 +91,15 @@ class Photos:
 def stamps() -> Photos:
     """The stamps, read once: what scenes of a world of photographs show.
 
-    Raises as `bank` does, and StageError where categories are missing that `words` has.
+    Raises as `bank` does, and StageError where a photograph is missing that a base has learnt from,
+    or is to be judged on.
     """
-    found = bank()
-    if found.classes != words()[0]:
+    found, kinds = bank(), words()[0]
+    wanted = {r["path"] for r in listed() if r["verdict"] == "keep" and r["category"] in kinds}
+    if missing := sorted(wanted - set(found.paths)):
         raise StageError(
-            f"{STAMPS} has photographs of {', '.join(found.classes)} and should have those of "
-            f"{', '.join(words()[0])}: install {PACKAGE} again"
+            f"{STAMPS} lacks {len(missing)} of {len(wanted)} photographs (the first is "
+            f"{missing[0]}): install {PACKAGE} 2022.06.04 again"
         )
     return found
 
@@ -133,7 +135,8 @@ def bank(folder: str | Path | None = None) -> Photos:
             f"(the first is {corrupt[0]}): install {PACKAGE} again, or mend the folder that "
             "probes.photos names"
         )
-    split = split_of(rows)  # before corrupt files go, so that they move no other photograph
+    # Of all that are listed, so that no file that is corrupt or absent moves another one.
+    split = split_of(row for row in told.values() if row["verdict"] == "keep")
     rows = [row for row in rows if row["path"] not in corrupt]
     of = Counter(row["category"] for row in rows)
     small = [row for row in rows if of[row["category"]] < FEWEST]

@@ -15,8 +15,6 @@ import pandas as pd
 
 from steps.track import log
 
-GREY = 127
-"""The grey of an image that shows nothing, as in question answering."""
 LAST = 100
 """Steps at the end of training that a final loss is averaged over."""
 
@@ -55,14 +53,13 @@ def row(
     vlm = transplant.model(aligned, tower, seed)
     losses = transplant.train(vlm, params, seed, checkpoints)
     processor = load.processor(aligned)
-    vlm.to(load.device())
     table, shown = vqa.questions(Path(inputs["items"]), "vqa")
     some = vqa.evenly(told.items, len(table))
     table, shown = table.iloc[some].reset_index(drop=True), shown[some]
     few = vqa.evenly(told.blind, len(table))
     views = {"reuse": (table, shown)}
     if told.blind:
-        views["reuse_grey"] = table.iloc[few], np.full_like(shown[few], GREY)
+        views["reuse_grey"] = table.iloc[few], np.full_like(shown[few], vqa.GREY)
     parts = []
     for instrument, (rows, pictures) in views.items():
         texts, _ = vqa.ask(vlm, processor, rows, pictures, told.batch, told.max_tokens)

@@ -19,8 +19,8 @@ import numpy as np
 
 from steps.stage import StageError
 
-MOST = 14
-"""Processes at most: more draw nothing faster than a GPU's steps ask for."""
+MOST = 3
+"""Processes at most: a batch takes 10 to 20 ms of a core, a GPU's step 25 to 60 (an H200)."""
 DEEP = 4
 """Batches under way or waiting for each process: a slow one holds up none of the others."""
 

@@ -92,8 +92,8 @@ def _read(values: list, first: int) -> list[float]:
     for step, value in enumerate(read, first):
         if not math.isfinite(value):
             raise StageError(
-                f"the loss is {value} at step {step}; lower recipe.*.learning_rate "
-                "and recipe.*.matrix_rate"
+                f"the loss is {value} at step {step}; lower the part's learning_rate "
+                "and matrix_rate"
             )
     return read
 

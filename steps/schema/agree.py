@@ -28,6 +28,15 @@ def disagreements(params: Params) -> Iterator[str]:
     diff = params.diff
     if diff.k >= diff.width:
         yield f"diff.k = {diff.k}: give a number below diff.width = {diff.width}"
+    if "reuse" in params.instruments:
+        for part, batch in (("align", params.recipe.align), ("instruct", params.recipe.instruct)):
+            same = getattr(params.reuse, part).batch == batch.batch
+            if same and any(params.recipe.seed in (2 * s, 2 * s + 1) for s in params.seeds):
+                yield (
+                    f"reuse.{part}.batch = {batch.batch}: give another than recipe.{part}.batch, "
+                    "or other seeds, for the recipe drew the same scenes with recipe.seed = "
+                    f"{params.recipe.seed}"
+                )
     whole = [name for name, arm in params.arms.items() if arm.seeds == "all"]
     if params.drift.reference not in whole:
         yield (

@@ -65,7 +65,7 @@ class Images(Section):
     @field_validator("name")
     @classmethod
     def _free(cls, name: str) -> str:
-        taken = ("classify", "digits", "photos", "shape", "texture")
+        taken = ("classify", "digits", "photos", "shape", "category", "texture")
         taken += ("asked", "captions", "never_named")  # tiers of labels
         if "segment" in name or name in taken:
             raise ValueError("the name is one of the probes' own: take another")

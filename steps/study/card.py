@@ -30,8 +30,8 @@ decoder, joined as LLaVA; `LlavaForConditionalGeneration.from_pretrained` loads 
   model was never changed by an image.
 - `instruct/`: after instruct tuning of all parts. Every arm of a study starts here.
 
-Both were made by the recipe in `steps/models` (`tower`, `language`, `align`, `instruct`) with the
-`recipe` section of `params.yaml`; `source: train` makes them anew.
+Both were made by the recipe in `steps/models` (`tower`, `language`, `align`, `instruct`);
+`workflow/studies/{maker}.yaml` makes them anew.
 
 Meant for studying post-training, and for nothing else: it knows {words} words and {things}.
 
@@ -113,11 +113,21 @@ def _room(results: Path, base: str, seeds: list[int], mean: Any) -> float:
     """pass@k minus greedy: by training questions, or judged ones where all of these are new."""
     greedy = _greedy(results, base, seeds)
     if greedy is None:
-        return mean("sharpen", "sharpen/any") - mean("vqa", "vqa/lenient")
+        return mean("sharpen", "sharpen/any") - _drawn(results, base, seeds)
     told = json.loads((results / "pairs" / base / f"seed{seeds[0]}" / "metrics.json").read_text())
     at = "pairs/pass_at_"
     most = max(int(name.removeprefix(at)) for name in told if name.startswith(at))
     return mean("pairs", f"{at}{most}", None) - greedy
+
+
+def _drawn(results: Path, base: str, seeds: list[int]) -> float:
+    """Greedy share right on the judged questions that answers were drawn to."""
+    shares = []
+    for seed in seeds:
+        rows = _answers(results, base, seed, "vqa")
+        drawn = pd.read_parquet(results / "sharpen" / base / "none" / f"seed{seed}/items.parquet")
+        shares.append(rows.loc[rows["item"].isin(drawn["item"]), "lenient"].mean())
+    return float(sum(shares) / len(shares))
 
 
 def _greedy(results: Path, base: str, seeds: list[int]) -> float | None:
@@ -144,7 +154,8 @@ def write(params: Any, results: Path, base: str, folder: Path) -> list[dict[str,
         parameters=int(size),
         words=len(vocabulary(speech)),
         sees="the embedded world" if speech is DRAWN else "scenes of cut-out photographs",
-        things="six shapes" if speech is DRAWN else "nine kinds of photographs",
+        things=f"{len(speech.maps)} {'shapes' if speech is DRAWN else 'kinds of photographs'}",
+        maker="base" if speech is DRAWN else f"{base}_base",
         study=params.study.name,
         seeds=len(params.seeds),
         items=params.items.vqa,

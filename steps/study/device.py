@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from steps.stage import StageError
 from steps.study import tables, written
 from steps.study.reused import STAGE1, groups
 
@@ -41,7 +42,13 @@ def show(params: Any, results: Path, base: str, docs: Path) -> Path:
     Takes a minute: steps of the recipe are timed here, on as many threads as this process has.
     """
     from steps.encoder.cost import timed
+    from steps.models.load import device
 
+    if device() != "cpu":
+        raise StageError(
+            "processor time tells nothing of a GPU: hide it (CUDA_VISIBLE_DEVICES=), and time an "
+            "arm's training on the same processor"
+        )
     summary = json.loads((results / "report" / "summary.json").read_text())
     titles = {group.title for group in groups(set())}
     own = [group for group in summary["results"][base] if group["title"] in titles]
@@ -51,7 +58,8 @@ def show(params: Any, results: Path, base: str, docs: Path) -> Path:
         "## What the encoder cost: device time\n\nProcessor seconds. Pre-training and stage 1: a "
         "step's time, measured where this page was made over a few steps of each part after two "
         "of warm-up, times the recipe's steps. The arm's own: the records of its runs, mean over "
-        "seeds. Ratio: stage 1 and the arm's own over pre-training.\n\n"
+        "seeds, each the last attempt at its run. Ratio: stage 1 and the arm's own over "
+        "pre-training.\n\n"
     )
     path.write_text(written.results(own, list(params.arms)) + text + tables.markdown(HEAD, rows))
     return path

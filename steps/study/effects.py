@@ -17,9 +17,9 @@ INTRO = """Points, or the unit of a table's caption in the report; arms as diffe
 untouched base. Original: the tower from before it met the language model. Noise: standard deviation
 over seeds of the paired differences to the untouched base, pooled over the arms on all {seeds}
 seeds. Found: the smallest true difference that a paired t test finds with power {power:g}. A
-difference with a star has an interval ({confidence:.0%}) without 0; of {rows} rows x {arms} arms
-some {chance} would have by chance alone. Arms on one seed alone have no interval, and no part in
-the noise.
+difference with a star has an interval ({confidence:.0%}) without 0; of {rows} rows that scatter x
+{arms} arms at most about {chance} would have by chance alone. Arms on one seed alone have no
+interval, and no part in the noise.
 """
 
 
@@ -37,6 +37,7 @@ def page(summary: dict[str, Any], params: Any, base: str) -> str:
             sd = stats.pooled(differences)
             if sd is None:
                 continue
+            rows += sd > 0
             found = stats.smallest(sd, len(params.seeds), told.power, told.confidence)
             cells = [_cell(row["arms"].get(arm, {}).get("minus_none")) for arm in arms]
             noise = [shown(value, True) for value in (sd, found) if value is not None]
@@ -44,7 +45,6 @@ def page(summary: dict[str, Any], params: Any, base: str) -> str:
         if lines:
             head = [group["title"], "base", "original", "noise", "found", *arms]
             parts.append(tables.markdown(head, lines))
-            rows += len(lines)
     chance = round(rows * len(full) * (1 - told.confidence))
     intro = INTRO.format(
         seeds=len(params.seeds),

@@ -88,7 +88,11 @@ def groups(names: set[str]) -> list[Group]:
     found += [*forgetting.groups(names), *change.groups(names), *reused.groups(names)]
     kept = []
     for group in found:
-        rows = [row for row in group.rows if set(row.mean_of or (row.metric,)) <= names]
+        rows = [
+            row
+            for row in group.rows
+            if {*(row.mean_of or (row.metric,)), *([row.minus] if row.minus else [])} <= names
+        ]
         if rows:
             kept.append(Group(group.title, group.caption, group.unit, rows))
     return kept

@@ -67,8 +67,10 @@ class Plan:
 
     @property
     def scenery(self) -> dict[str, str]:
-        """The same file as an input of stages that draw scenes, where these show photographs."""
-        return {"photos": self.photographs} if self.params.world.sprites == "photos" else {}
+        """The input of stages that draw scenes, where these show photographs: which ones."""
+        if self.params.world.sprites != "photos":
+            return {}
+        return {"photos": f"{self.results}/stamps.json"}
 
     def diffed(self) -> list[str]:
         """The bases with a model from before visual tuning, where model diffing is wanted."""
@@ -135,6 +137,8 @@ def _settled(plan: Plan, where: Path | str) -> Plan:
     except StageError as error:
         raise ParamsError(f"{where}: probes.images: {error}") from None
     write(Path(plan.photographs), album.text(told))
+    for path in plan.scenery.values():
+        write(Path(path), album.text(album.album("auto")))
     return plan
 
 

@@ -102,11 +102,12 @@ def _unfit(params: Params, name: str, sizes: Sizes) -> Iterator[str]:
                 f"extract.layer = {extract.layer}: the tower of base {name} has {blocks} blocks, "
                 f"give -{blocks} to -1 or 1 to {blocks}"
             )
-        elif extract.projector and isinstance(sizes.read, int):
+        elif isinstance(sizes.read, int) and (extract.projector or "forget" in params.instruments):
             if _depth(extract.layer, blocks) != _depth(sizes.read, blocks):
                 yield (
                     f"extract.layer = {extract.layer}: the projector of base {name} reads layer "
-                    f"{sizes.read}, give that, or set extract.projector to false"
+                    f"{sizes.read}, give that, or set extract.projector to false and leave out "
+                    "forget"
                 )
     if params.bases[name].source == "hub" or sizes.layers is None:
         return  # models from the hub are not diffed

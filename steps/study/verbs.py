@@ -58,9 +58,10 @@ def bundle(options: argparse.Namespace) -> None:
     found = plan(options.study)
     results, models = Path(found.results), Path("models")
     for base in found.bases("train"):
-        alone = (results / "tower" / base).is_dir() and not (results / "language" / base).is_dir()
-        told = found.params
-        print(encoder(told, results, base, models) if alone else take(results, base, models))
+        if (results / "language" / base).is_dir() or (models / base / "instruct").is_dir():
+            print(take(results, base, models))
+        else:  # of a tower no more was made, and no base of that name is there to be spoilt
+            print(encoder(found.params, results, base, models))
 
 
 def card(options: argparse.Namespace) -> None:

@@ -5,13 +5,17 @@ import pytest
 
 from steps.data import items
 from steps.data.depends import marks
-from steps.data.speech import DRAWN
+from steps.data.speech import of
 
 
 @pytest.mark.parametrize(("split", "novel"), [("train", False), ("test", True)])
-def test_reference_answers_have_the_marks_that_items_record(world, split, novel):
+@pytest.mark.parametrize("kind", ["drawn", "photos"])
+def test_reference_answers_have_the_marks_that_items_record(
+    world, photographed, kind, split, novel
+):
+    world = world if kind == "drawn" else photographed
     rows, _ = items.draw(world, np.random.default_rng(0), 800, split, novel, 0.6)
-    assert {row["kind"] for row in rows} == set(DRAWN.kinds)
+    assert {row["kind"] for row in rows} == set(of(world).kinds)
     assert {row["form"] for row in rows} == {"rationale", "answer", "word"}
     for row in rows:
         assert marks(row["kind"], row["prompt"], row["response"].split()) == row["depends"]

@@ -156,7 +156,12 @@ def test_items_are_even_within_a_kind_and_novel_where_asked(world):
     import pandas as pd
 
     assert prior(pd.DataFrame(rows)) < 0.32
-    assert Counter(r["value"] for r in rows if r["kind"] == "existence").keys() == {"yes", "no"}
+    assert Counter(r["value"] for r in rows if r["kind"] == "existence") in (
+        {"yes": 15, "no": 15},
+        {"yes": 17, "no": 17},
+        {"yes": 17, "no": 18},
+        {"yes": 18, "no": 17},
+    )
 
 
 def test_stage1_is_the_recipes_mixture(world):

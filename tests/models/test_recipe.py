@@ -168,7 +168,7 @@ def test_a_loss_that_is_no_number_stops_the_recipe(tmp_path, first):
     def loss(step):
         return layer.weight.sum() * (torch.nan if step >= first else 1)
 
-    with pytest.raises(StageError, match=rf"nan at step {first}; lower recipe"):
+    with pytest.raises(StageError, match=rf"nan at step {first}; lower the part"):
         fit.fit(part(), {"l": layer}, lambda step, rng: step, loss, tmp_path, 0)
 
 

@@ -54,7 +54,7 @@ def test_differences_noise_and_what_could_be_found(params, tmp_path):
     assert float(cells[3]) == pytest.approx(sd, abs=0.006)
     assert float(cells[4]) == pytest.approx(stats.smallest(sd, 3, 0.8, 0.95), abs=0.006)
     assert cells[5:] == ["+3.00 *", "0.00", "+10.00"]  # one seed has no interval
-    assert "of 2 rows x 2 arms" in text.replace("\n", " ")
+    assert "of 2 rows that scatter x 2 arms" in text.replace("\n", " ")
 
 
 def test_a_study_without_a_report_is_named(params, tmp_path):
