@@ -1,5 +1,6 @@
 """Arms against instruments, as the page shows them: means, seeds as dots, paired differences."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from steps.study import markup
@@ -61,11 +62,11 @@ def _group(group: dict[str, Any], arms: list[str], number_of: dict[str, int]) ->
             if row["inner"]
             else text(row["label"])
         )
-        if row["arms"]:
-            low, high = domain(row, 0.2 if fine else 2.0)
+        low, high = domain(row, arms, 0.2 if fine else 2.0)
+        if low < high:
             ends = f"{markup.shown(low, fine)} … {markup.shown(high, fine)}"
             label += f'<span class="ends{" inner" if row["inner"] else ""}">{ends}</span>'
-        cells = [cell(row, name, group["unit"], number_of[name]) for name in arms]
+        cells = [cell(row, name, (low, high), fine, number_of[name]) for name in arms]
         for side in sides:
             told = row["baselines"].get(side)
             value = markup.shown(told["mean"], fine) if told else ""
@@ -79,9 +80,14 @@ def _group(group: dict[str, Any], arms: list[str], number_of: dict[str, int]) ->
     return f'<h3>{text(group["title"])}</h3><p class="caption">{text(group["caption"])}</p>{table}'
 
 
-def domain(row: dict[str, Any], least: float) -> tuple[float, float]:
-    """Where a row's strips begin and end: all seeds of all arms, at least `least` wide."""
-    values = [v for told in row["arms"].values() for v in told["seeds"].values()]
+def domain(row: dict[str, Any], arms: Sequence[str], least: float) -> tuple[float, float]:
+    """Where a row's strips begin and end: all seeds of `arms`, at least `least` wide.
+
+    Both are 0 where none of them has a value.
+    """
+    values = [v for arm in arms if arm in row["arms"] for v in row["arms"][arm]["seeds"].values()]
+    if not values:
+        return 0.0, 0.0
     low, high = min(values), max(values)
     spare = max(0.0, least - (high - low)) / 2
     return low - spare, high + spare
@@ -109,15 +115,17 @@ def strip(told: dict[str, Any], ends: tuple[float, float], base: float | None, c
     return f'<svg class="strip a{colour}" viewBox="0 0 120 18" {label}>{"".join(parts)}</svg>'
 
 
-def cell(row: dict[str, Any], name: str, unit: str, colour: int) -> str:
-    """One arm under one instrument: mean, seeds, and what it differs by from base and SFT."""
+def cell(row: dict[str, Any], name: str, ends: tuple[float, float], fine: bool, colour: int) -> str:
+    """One arm under one instrument: mean, seeds, and what it differs by from base and SFT.
+
+    ends: of the row's strips. fine: two decimals, where the unit is not points.
+    """
     told = row["arms"].get(name)
     if told is None:
         return '<span class="none">not there</span>'
-    fine = unit != "points"
     base = row["arms"].get("none", {}).get("mean")
     lines = [f'<b class="mean">{markup.shown(told["mean"], fine)}</b>']
-    lines.append(strip(told, domain(row, 0.2 if fine else 2.0), base, colour))
+    lines.append(strip(told, ends, base, colour))
     for other in (*(REFERENCES if name != "none" else ()), "original"):
         change = told.get(f"minus_{other}")
         if change and change["mean"] is not None:
