@@ -29,6 +29,7 @@ from steps.data.questions import prompt
 from steps.models import load
 from steps.stage import StageError
 from steps.track import log
+from steps.whose import signed
 
 STYLE, FORM = "a", "word"
 """How is asked: in stage 1's own style, for the bare word."""
@@ -64,9 +65,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
         ],
         ignore_index=True,
     )
-    for at, name in enumerate(("study", "base", "arm", "seed")):
-        scored.insert(at, name, getattr(who, name))
-    scored.to_parquet(out / "items.parquet", index=False)
+    signed(scored, who).to_parquet(out / "items.parquet", index=False)
     metrics = summary(scored)
     log.metric("forget/gap", metrics["forget/gap"], 0)
     return metrics

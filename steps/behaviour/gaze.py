@@ -28,6 +28,7 @@ from steps.models.connectivity import reading
 from steps.models.look import square
 from steps.posttrain.credit.select import most
 from steps.stage import StageError
+from steps.whose import signed
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
@@ -59,9 +60,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     for name, rounds in (("heads", [picked]), ("random_heads", drawn)):
         cut.append(_silenced(name, rounds, model, processor, table[tested], pictures[tested], told))
     scored, looks = pd.concat(cut, ignore_index=True), heads.by_layer(table, sums)
-    for at, name in enumerate(("study", "base", "arm", "seed")):
-        scored.insert(at, name, getattr(who, name))
-    scored.to_parquet(out / "items.parquet", index=False)
+    signed(scored, who).to_parquet(out / "items.parquet", index=False)
     looks.to_parquet(out / "looks.parquet", index=False)
     heads.by_head(sums, boxed, picked).to_parquet(out / "heads.parquet", index=False)
     kept.to_parquet(out / "kept.parquet", index=False)

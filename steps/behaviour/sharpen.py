@@ -18,6 +18,7 @@ from steps.behaviour.vqa import evenly
 from steps.data.parse import lenient
 from steps.models import load
 from steps.models.draws import Drawer
+from steps.whose import signed
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
@@ -35,9 +36,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     drawer = Drawer(model, load.processor(inputs["model"]), told, who.seed or 0)
     answers = drawer.draw(table, images, [""] * len(table))
     scored = score(table, answers)
-    for at, name in enumerate(("study", "base", "arm", "seed")):
-        scored.insert(at, name, getattr(who, name))
-    scored.to_parquet(out / "items.parquet", index=False)
+    signed(scored, who).to_parquet(out / "items.parquet", index=False)
     return {
         "sharpen/draw": float(scored["lenient"].mean()),
         "sharpen/any": float(scored["any"].mean()),

@@ -25,6 +25,7 @@ from steps.models import load, merge
 from steps.models.connectivity import watched
 from steps.posttrain.budget import PARTS, part
 from steps.track import log
+from steps.whose import signed
 
 CELLS = ["".join(digits) for digits in product("01", repeat=len(PARTS))]
 """The eight models: a digit for each of PARTS, 1 where it is the arm's."""
@@ -150,6 +151,4 @@ def figures(
 def write(found: dict[str, pd.DataFrame], who: Any, out: Path) -> None:
     """Write the rows of all instruments to items.parquet in `out`, with whose they are."""
     scored = pd.concat(found, names=["instrument"]).reset_index("instrument")
-    for at, name in enumerate(("study", "base", "arm", "seed")):
-        scored.insert(at, name, getattr(who, name))
-    scored.to_parquet(out / "items.parquet", index=False)
+    signed(scored, who).to_parquet(out / "items.parquet", index=False)

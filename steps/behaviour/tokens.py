@@ -23,6 +23,7 @@ from steps.models.connectivity import watched
 from steps.posttrain.credit.select import most
 from steps.posttrain.credit.spoil import blacked
 from steps.posttrain.credit.vppo import exact
+from steps.whose import signed
 
 MEASURES = ("density", "drift", "entropy")
 HOW = {"density": "mean", "drift": "sum", "entropy": "sum"}
@@ -48,9 +49,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
         untrained = load.untrained(model, who.seed or 0)
         parts["untrained/"] = measured(untrained, processor, table, pictures, told)
     words.to_parquet(out / "tokens.parquet", index=False)
-    for at, name in enumerate(("study", "base", "arm", "seed")):
-        scores.insert(at, name, getattr(who, name))
-    scores.to_parquet(out / "items.parquet", index=False)
+    signed(scores, who).to_parquet(out / "items.parquet", index=False)
     found = _means(scores)
     for head, part in parts.items():
         found |= {f"tokens/{head}{name}": value for name, value in levels(part).items()}

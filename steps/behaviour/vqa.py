@@ -20,6 +20,7 @@ from steps.data.parse import lenient, strict
 from steps.models import load
 from steps.models.look import Looked
 from steps.track import log
+from steps.whose import signed
 
 GREY = 127
 
@@ -50,9 +51,7 @@ def run(params, inputs, out: Path) -> dict[str, float]:
         parts.append(part)
         log.metric(f"{instrument}/lenient", part["lenient"].mean(), 0)
     scored = pd.concat(parts, ignore_index=True)
-    for at, name in enumerate(("study", "base", "arm", "seed")):
-        scored.insert(at, name, getattr(who, name))
-    scored.to_parquet(out / "items.parquet", index=False)
+    signed(scored, who).to_parquet(out / "items.parquet", index=False)
     return summary(scored)
 
 

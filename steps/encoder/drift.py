@@ -24,6 +24,7 @@ from steps.encoder import tower as towers
 from steps.models import load
 from steps.stage import StageError
 from steps.track import log
+from steps.whose import WHO
 
 TOKENS = 4096
 """Most patch tokens compared, drawn from those of all images by the run's seed."""
@@ -76,7 +77,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     aligned = pd.DataFrame(rows)
     picture(layers, aligned, told.reference, out / "drift.png")
     log.figure(out / "drift.png")
-    who = {name: getattr(params.run, name) for name in ("study", "base", "arm", "seed")}
+    who = {name: getattr(params.run, name) for name in WHO}
     layers.assign(**who).to_parquet(out / "layers.parquet", index=False)
     aligned.assign(**who).to_parquet(out / "alignment.parquet", index=False)
     metrics = {"drift/images": len(pictures)}

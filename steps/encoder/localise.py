@@ -24,6 +24,7 @@ from steps.encoder import heatmaps, objects, pointing, saliency
 from steps.models import load
 from steps.models.look import square
 from steps.track import log
+from steps.whose import signed
 
 SCORES = ("pointing", "energy", "enrichment", "elsewhere", "iou", "iou_chance", "entropy")
 CHECKED = ("pointing", "energy", "enrichment", "iou", "alike")
@@ -68,11 +69,8 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
             for name, maps in (("random_weights", weights), ("random_labels", labels))
         ]
     )
-    for rows in (scored, checks):
-        for at, name in enumerate(("study", "base", "arm", "seed")):
-            rows.insert(at, name, getattr(who, name))
-    scored.to_parquet(out / "items.parquet", index=False)
-    checks.to_parquet(out / "controls.parquet", index=False)
+    signed(scored, who).to_parquet(out / "items.parquet", index=False)
+    signed(checks, who).to_parquet(out / "controls.parquet", index=False)
     np.save(out / "maps.npy", np.stack(list(true.values())))
     log.figure(heatmaps.gallery(pictures, masks, true, side, out / "gallery.png"))
     found = {"items": len(table), "area": float(inside.mean())}

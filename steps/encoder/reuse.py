@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from steps.track import log
+from steps.whose import signed
 
 LAST = 100
 """Steps at the end of training that a final loss is averaged over."""
@@ -103,8 +104,6 @@ def write(
     for place, table in scored.items():
         parts.append(table.assign(instrument=place + table["instrument"]))
     whole = pd.concat(parts, ignore_index=True)
-    for at, name in enumerate(("study", "base", "arm", "seed")):
-        whole.insert(at, name, getattr(params.run, name))
-    whole.to_parquet(out / "items.parquet", index=False)
+    signed(whole, params.run).to_parquet(out / "items.parquet", index=False)
     lines = {f"{place}{name}": line for place, of in losses.items() for name, line in of.items()}
     (out / "losses.json").write_text(json.dumps(lines))

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from steps.stage import StageError
+from steps.whose import WHO
 
-COLUMNS = ["study", "base", "arm", "seed", "instrument", "item", "raw", "strict", "lenient"]
+COLUMNS = [*WHO, "instrument", "item", "raw", "strict", "lenient"]
 
 
 def table(run: Any, instrument: str, item: Any, raw: Any, score: Any, **extra: Any) -> pd.DataFrame:
