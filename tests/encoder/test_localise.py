@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
         (folder / name).mkdir()
     table.to_parquet(folder / "items" / "train.parquet")
     np.save(folder / "items" / "train_images.npy", images)
-    np.save(folder / "items" / "train_shape.npy", classes(owner, scenes.shape))
+    np.save(folder / "items" / "train_maps.npy", classes(owner, scenes.shape))
     others = [
         next(c for c in choices if c != value)
         for choices, value in zip(table["choices"], table["value"], strict=True)

@@ -80,7 +80,7 @@ def items(tmp_path_factory):
         if name == "train":  # the upper half is the image's colour, the lower is nothing
             maps = np.zeros(images.shape[:3], np.uint8)
             maps[:, :8] = 1 + table["value"].map(list(COLORS).index).to_numpy()[:, None, None]
-            np.save(folder / "train_shape.npy", maps)
+            np.save(folder / "train_maps.npy", maps)
     return folder
 
 

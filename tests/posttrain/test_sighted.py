@@ -60,7 +60,7 @@ def test_the_eye_gets_better_and_the_answers_are_still_learnt(params, inputs, tr
     metrics = sft.run(told, inputs, tmp_path)
     assert metrics["train/last/patch_loss"] < 0.6 * metrics["train/first/patch_loss"]
     assert metrics["train/last/loss"] < metrics["train/first/loss"]
-    maps = np.load(inputs["items"] / "train_shape.npy")
+    maps = np.load(inputs["items"] / "train_maps.npy")
     images = np.load(inputs["items"] / "train_images.npy")
     true = torch.from_numpy(patches(maps, 8))
     side, right = maps.shape[1] // 8, []
