@@ -48,9 +48,9 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     vlm = load.vlm(Path(inputs["base"]) / "aligned")
     patches, lexicon = vlm.config.image_seq_length, Lexicon(vocabulary(of(world)))
     images = recipe.tower.steps * recipe.tower.batch
-    read = images * patches
+    read, size = images * patches, budget.sizes(vlm)["tower"]
     found = {
-        "tower": (images, read + _said(world, recipe, lexicon), 6.0 * _tower(vlm) * read),
+        "tower": (images, read + _said(world, recipe, lexicon), 6.0 * size * read),
     }
     for part in ("align", "instruct"):
         images, tokens = _stage1(part, world, recipe, lexicon, patches)
@@ -65,8 +65,9 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     }
 
 
-def _tower(vlm: Any) -> int:
-    return budget.sizes(vlm)["tower"]
+def _steps(recipe: Any, part: str) -> int:
+    """Steps of a part, the second cycle of `instruct` included."""
+    return getattr(recipe, part).steps + (recipe.practise.steps if part == "instruct" else 0)
 
 
 def _said(world: Any, recipe: Any, lexicon: Lexicon) -> float:
@@ -84,10 +85,9 @@ def _stage1(
     part: str, world: Any, recipe: Any, lexicon: Lexicon, patches: int
 ) -> tuple[int, float]:
     """Images shown in a part of stage 1, and tokens of all its steps."""
-    steps = getattr(recipe, part).steps + (recipe.practise.steps if part == "instruct" else 0)
-    kinds = np.zeros(steps, bool)
+    kinds = np.zeros(_steps(recipe, part), bool)
     if part == "instruct":
-        kinds[:] = [instruct.text_only(recipe, step) for step in range(steps)]
+        kinds[:] = [instruct.text_only(recipe, step) for step in range(len(kinds))]
     tokens = 0.0
     for text in (False, True):
         own = np.flatnonzero(kinds == text)
@@ -128,13 +128,11 @@ def timed(params: Any, base: Path) -> dict[str, float]:
         inputs = {"tower": folder / "tower", "language": folder / "language"}
         inputs["align"] = base / "aligned"
         for part in PARTS:
-            steps = getattr(params.recipe, part).steps
-            steps += params.recipe.practise.steps if part == "instruct" else 0
             short, long = (
                 _seconds(stages[part], params, part, count, inputs, folder / f"{part}{count}")
                 for count in (WARM, WARM + TIMED)
             )
-            found[part] = steps * (long - short) / TIMED
+            found[part] = _steps(params.recipe, part) * (long - short) / TIMED
     return found
 
 

@@ -31,8 +31,6 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
 
 def _tower(inputs: dict[str, Path], name: str) -> Any:
     """An encoder, read at its last block, without a pooling head."""
-    from types import SimpleNamespace
-
     import torch
     from transformers import SiglipVisionModel
 
@@ -49,5 +47,4 @@ def _tower(inputs: dict[str, Path], name: str) -> Any:
         use_safetensors=True,
         local_files_only=True,
     )
-    config = SimpleNamespace(vision_config=tower.config, vision_feature_select_strategy="full")
-    return towers.cut(SimpleNamespace(model=SimpleNamespace(vision_tower=tower), config=config), -1)
+    return towers.trimmed(tower, tower.config.num_hidden_layers, skip=0)

@@ -41,16 +41,24 @@ def depth(vlm: Any, layer: Any) -> int:
 def cut(vlm: Any, layer: int) -> Any:
     """A copy of the VLM's tower without the blocks above `layer` and without a pooling head.
 
-    Works for any tower whose config has `num_hidden_layers`. The config gets `skip_tokens`, the
-    number of tokens before the patches (the class token, under LLaVA's strategy `default`).
+    What stands before the patches is skipped: the class token, under LLaVA's strategy `default`.
+    """
+    skip = int(vlm.config.vision_feature_select_strategy == "default")
+    return trimmed(vlm.model.vision_tower, depth(vlm, layer), skip)
+
+
+def trimmed(whole: Any, blocks: int, skip: int) -> Any:
+    """A copy of a tower's first `blocks` blocks, without a pooling head.
+
+    Works for any tower whose config has `num_hidden_layers`. skip: the number of tokens before the
+    patches, which the config keeps as `skip_tokens`.
     """
     from transformers import AutoModel
 
-    whole = vlm.model.vision_tower
     config = copy.deepcopy(whole.config)
-    config.num_hidden_layers = depth(vlm, layer)
+    config.num_hidden_layers = blocks
     config.output_hidden_states = True
-    config.skip_tokens = int(vlm.config.vision_feature_select_strategy == "default")
+    config.skip_tokens = skip
     if getattr(config, "vision_use_head", False):
         config.vision_use_head = False
     tower = AutoModel.from_config(config, attn_implementation=whole.config._attn_implementation)

@@ -20,7 +20,7 @@ import numpy as np
 from steps.data.language import vocabulary
 from steps.data.requests import shown, stage1
 from steps.data.speech import of
-from steps.models.batches import Packed, growing, seen
+from steps.models.batches import Packed, Source, growing, seen
 from steps.models.fit import fit
 from steps.models.packed import loss
 from steps.models.tokenizer import Lexicon
@@ -29,13 +29,9 @@ SPLIT = "probe"
 
 
 @dataclass(frozen=True)
-class Draw:
+class Draw(Source):
     """Images with questions; `grows` says whether their scenes do, as in the recipe."""
 
-    world: Any
-    recipe: Any
-    lexicon: Lexicon
-    patches: int
     part: Any
     kinds: tuple[str, ...]
     grows: bool

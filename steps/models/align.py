@@ -8,27 +8,21 @@ import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from steps.data.language import vocabulary
 from steps.data.requests import shown
 from steps.data.speech import of
-from steps.models.batches import Packed, seen
+from steps.models.batches import Packed, Source, seen
 from steps.models.fit import fit
 from steps.models.packed import loss
 from steps.models.tokenizer import Lexicon
 
 
 @dataclass(frozen=True)
-class Draw:
+class Draw(Source):
     """Images with questions about what they show."""
-
-    world: Any
-    recipe: Any
-    lexicon: Lexicon
-    patches: int
 
     def __call__(self, step: int, rng: np.random.Generator) -> Packed:
         """The batch of a step."""

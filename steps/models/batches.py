@@ -18,6 +18,16 @@ from steps.data.world import sample
 from steps.models.tokenizer import EOS, IMAGE, Lexicon
 
 
+@dataclass(frozen=True)
+class Source:
+    """What batches about images are drawn from; the parts' `Draw` say how, step by step."""
+
+    world: Any
+    recipe: Any
+    lexicon: Lexicon
+    patches: int
+
+
 @dataclass
 class Packed:
     """Token ids, positions, segment numbers (0 is the prefix, -1 padding) and labels [B, T]."""

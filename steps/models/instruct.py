@@ -12,34 +12,28 @@ from typing import Any
 
 import numpy as np
 
+from steps.data import requests
 from steps.data.language import vocabulary
-from steps.data.requests import PRACTISED, stage1
-from steps.data.requests import told as stories
 from steps.data.speech import of
-from steps.models.batches import Packed, growing, seen, told
+from steps.models.batches import Packed, Source, growing, seen, told
 from steps.models.fit import fit
 from steps.models.packed import loss
 from steps.models.tokenizer import Lexicon
 
 
 @dataclass(frozen=True)
-class Draw:
+class Draw(Source):
     """Images with questions, of scenes that grow, and every so often stories with questions."""
-
-    world: Any
-    recipe: Any
-    lexicon: Lexicon
-    patches: int
 
     def __call__(self, step: int, rng: np.random.Generator) -> Packed:
         """The batch of a step."""
         recipe, size = self.recipe, self.recipe.instruct.batch
         stage = growing(self.world, recipe.grow, step, recipe.instruct.steps)
-        more = PRACTISED if step >= recipe.instruct.steps else ()
+        more = requests.PRACTISED if step >= recipe.instruct.steps else ()
         if text_only(recipe, step):
-            kinds = stories(of(stage)) + more
+            kinds = requests.told(of(stage)) + more
             return told(stage, recipe, self.lexicon, rng, size, kinds)
-        kinds = stage1(of(stage)) + more
+        kinds = requests.stage1(of(stage)) + more
         return seen(stage, recipe, self.lexicon, rng, size, self.patches, kinds)
 
 

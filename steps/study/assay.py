@@ -9,7 +9,7 @@ nothing to see. The yardstick is the noise of seeds: the spread of the other arm
 from typing import Any
 
 from steps.study import stats
-from steps.study.tables import everywhere
+from steps.study.tables import everywhere, gaps
 
 
 def told(groups: list[dict[str, Any]], params: Any) -> list[dict[str, Any]]:
@@ -25,15 +25,10 @@ def told(groups: list[dict[str, Any]], params: Any) -> list[dict[str, Any]]:
         return []
     rows = []
     for row in (row for group in groups for row in group["rows"] if not row["inner"]):
-        base = row["arms"].get("none", {}).get("seeds", {})
-        gaps = {
-            arm: [value - base[seed] for seed, value in of["seeds"].items() if seed in base]
-            for arm, of in row["arms"].items()
-            if arm != "none"
-        }
-        found = {arm: gaps[arm][0] for arm in controls if gaps.get(arm)}
+        apart = gaps(row)
+        found = {arm: apart[arm][0] for arm in controls if apart.get(arm)}
         if found:
-            limit = _limit([gaps[arm] for arm in wide if arm in gaps], params.report.confidence)
+            limit = _limit([apart[arm] for arm in wide if arm in apart], params.report.confidence)
             rows.append(
                 {
                     "metric": row["metric"],

@@ -111,35 +111,28 @@ def _blind(results: Path, base: str, seeds: list[int], instrument: str) -> tuple
 
 def _room(results: Path, base: str, seeds: list[int], mean: Any) -> float:
     """pass@k minus greedy: by training questions, or judged ones where all of these are new."""
-    greedy = _greedy(results, base, seeds)
-    if greedy is None:
-        return mean("sharpen", "sharpen/any") - _drawn(results, base, seeds)
+    rows = {seed: _answers(results, base, seed, "vqa") for seed in seeds}
+    known = {seed: of[~of["novel"].astype(bool)] for seed, of in rows.items()}
+    if not all(map(len, known.values())):
+        drawn = {
+            seed: of[of["item"].isin(_drawn(results, base, seed))] for seed, of in rows.items()
+        }
+        return mean("sharpen", "sharpen/any") - _right(drawn)
     told = json.loads((results / "pairs" / base / f"seed{seeds[0]}" / "metrics.json").read_text())
     at = "pairs/pass_at_"
     most = max(int(name.removeprefix(at)) for name in told if name.startswith(at))
-    return mean("pairs", f"{at}{most}", None) - greedy
+    return mean("pairs", f"{at}{most}", None) - _right(known)
 
 
-def _drawn(results: Path, base: str, seeds: list[int]) -> float:
-    """Greedy share right on the judged questions that answers were drawn to."""
-    shares = []
-    for seed in seeds:
-        rows = _answers(results, base, seed, "vqa")
-        drawn = pd.read_parquet(results / "sharpen" / base / "none" / f"seed{seed}/items.parquet")
-        shares.append(rows.loc[rows["item"].isin(drawn["item"]), "lenient"].mean())
-    return float(sum(shares) / len(shares))
+def _drawn(results: Path, base: str, seed: int) -> pd.Series:
+    """The judged questions that answers were drawn to."""
+    folder = results / "sharpen" / base / "none" / f"seed{seed}"
+    return pd.read_parquet(folder / "items.parquet", columns=["item"])["item"]
 
 
-def _greedy(results: Path, base: str, seeds: list[int]) -> float | None:
-    """Greedy share right where nothing is new, as in the questions that pass@k is of."""
-    shares = []
-    for seed in seeds:
-        rows = _answers(results, base, seed, "vqa")
-        rows = rows[~rows["novel"].astype(bool)]
-        if not len(rows):
-            return None
-        shares.append(rows["lenient"].mean())
-    return float(sum(shares) / len(shares))
+def _right(rows: dict[int, pd.DataFrame]) -> float:
+    """Greedy share right, the mean over seeds."""
+    return float(sum(of["lenient"].mean() for of in rows.values()) / len(rows))
 
 
 def write(params: Any, results: Path, base: str, folder: Path) -> list[dict[str, Any]]:

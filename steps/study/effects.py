@@ -27,14 +27,14 @@ def page(summary: dict[str, Any], params: Any, base: str) -> str:
     """The page of a base, in Markdown, from a finished report's summary.json."""
     told = params.report
     arms = [arm for arm in params.arms if params.arms[arm].method != "none"]
-    full = [arm for arm in arms if params.arms[arm].seeds == "all"]
+    full = [arm for arm in arms if arm in tables.everywhere(params)]
     parts, rows = [], 0
     for group in summary["results"][base]:
         lines = []
         whole = group["unit"] != "points"  # elsewhere an inner row is a class, or a label, of many
         for row in (row for row in group["rows"] if whole or not row["inner"]):
-            differences = [_differences(row, arm) for arm in full]
-            sd = stats.pooled(differences)
+            apart = tables.gaps(row)
+            sd = stats.pooled([apart.get(arm, []) for arm in full])
             if sd is None:
                 continue
             rows += sd > 0
@@ -55,12 +55,6 @@ def page(summary: dict[str, Any], params: Any, base: str) -> str:
         chance=chance,
     )
     return f"# {params.study.title}: effects beside noise\n\n{intro}\n" + "\n".join(parts)
-
-
-def _differences(row: dict[str, Any], arm: str) -> list[float]:
-    """An arm minus the base, seed by seed."""
-    seeds, base = (row["arms"].get(name, {}).get("seeds", {}) for name in (arm, "none"))
-    return [value - base[seed] for seed, value in seeds.items() if seed in base]
 
 
 def _value(row: dict[str, Any], arm: str) -> str:

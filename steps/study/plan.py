@@ -132,13 +132,13 @@ def _settled(plan: Plan, where: Path | str) -> Plan:
         told = album.album(probes.photos)
     except StageError as error:
         raise ParamsError(f"{where}: probes.photos = {probes.photos!r}: {error}") from None
+    for path in plan.scenery.values():  # scenes of photographs show `auto`, and probes do too
+        write(Path(path), album.text(told))
     try:
         told["images"] = album.folders(probes.images)
     except StageError as error:
         raise ParamsError(f"{where}: probes.images: {error}") from None
     write(Path(plan.photographs), album.text(told))
-    for path in plan.scenery.values():
-        write(Path(path), album.text(album.album("auto")))
     return plan
 
 

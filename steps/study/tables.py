@@ -112,6 +112,16 @@ def minus(one: dict[int, float], other: dict[int, float], confidence: float) -> 
     return stats.plain([one[s] - other[s] for s in seeds], confidence)
 
 
+def gaps(row: dict[str, Any]) -> dict[str, list[float]]:
+    """Each arm of a summary's row minus the base, seed by seed."""
+    base = row["arms"].get("none", {}).get("seeds", {})
+    return {
+        arm: [value - base[seed] for seed, value in told["seeds"].items() if seed in base]
+        for arm, told in row["arms"].items()
+        if arm != "none"
+    }
+
+
 def everywhere(params: Any) -> list[str]:
     """The arms that run on all seeds; the others are controls, with a table of their own."""
     return [arm for arm, spec in params.arms.items() if spec.seeds == "all"]
