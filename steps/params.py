@@ -143,7 +143,7 @@ class Declared:
 def view(params: Params, keys: list[str], run: Run) -> Any:
     """What a stage may read: `params.<section>` for each declared section, and `params.run`.
 
-    A key is a section (`vqa`), one key of it (`diff.layer`) or an entry (`arms.sft`,
+    A key is a section (`vqa`), one key of it (`diff.layers`) or an entry (`arms.sft`,
     `bases.bundled`). A method's section has the run's arm's overrides in it.
     Raises ParamsError for a key that does not exist.
     """

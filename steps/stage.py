@@ -54,6 +54,16 @@ STAGES = {
     "harvest": "steps.diff.harvest",
     "dictionary": "steps.diff.dictionary",
     "compare": "steps.diff.compare",
+    "planted": "steps.diff.planted",
+    "quality": "steps.diff.quality",
+    "stability": "steps.diff.stability",
+    "tuned": "steps.models.tuned",
+    "controls": "steps.diff.controls",
+    "turned": "steps.diff.turned",
+    "spatial": "steps.diff.spatial",
+    "heads": "steps.diff.heads",
+    "intervene": "steps.diff.intervene",
+    "atlas": "steps.diff.atlas",
     "report": "steps.study.report",
 }
 """Every stage and its module."""

@@ -131,10 +131,10 @@ def test_what_is_no_mapping_is_refused(tmp_path, text):
 def test_a_stage_reads_what_it_declares_and_no_more():
     run = P.Run("embedded", "sft", "bundled", "hot", 0)
     params = P.check(changed("arms.hot", {"method": "sft", "learning_rate": 1e-3}))
-    view = P.view(params, ["train", "sft", "arms.hot", "diff.layer"], run)
+    view = P.view(params, ["train", "sft", "arms.hot", "diff.layers"], run)
     assert view.sft.learning_rate == 1e-3 and params.sft.learning_rate != 1e-3
     assert view.sft.epochs == params.sft.epochs
-    assert view.diff.layer == params.diff.layer and view.arms["hot"].method == "sft"
+    assert view.diff.layers == params.diff.layers and view.arms["hot"].method == "sft"
     assert view.run is run
     for read in (lambda: view.vqa, lambda: view.diff.width, lambda: view.arms["dpo"]):
         with pytest.raises(AttributeError, match=r"stage sft reads params\.\S+, which its rule"):

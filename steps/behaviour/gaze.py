@@ -25,7 +25,7 @@ from steps.behaviour import cuts, frozen, heads
 from steps.behaviour.frozen import Batch
 from steps.models import load
 from steps.models.connectivity import reading
-from steps.models.look import square
+from steps.models.look import overlap, square
 from steps.posttrain.credit.select import most
 from steps.stage import StageError
 from steps.whose import signed
@@ -79,7 +79,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
 def _patches(model: Any, table: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
     """How far each image token lies in its question's boxes, [items, N]."""
     side = square(model, "gaze")
-    return np.stack([heads.overlap(boxes, side, pictures.shape[1]) for boxes in table["boxes"]])
+    return np.stack([overlap(boxes, side, pictures.shape[1]) for boxes in table["boxes"]])
 
 
 def _looked(

@@ -20,20 +20,6 @@ FEW = 0.05
 """Share of the heads that SparseMM reports to hold nearly all of the score."""
 
 
-def overlap(boxes: Sequence[Sequence[float]], side: int, canvas: int) -> np.ndarray:
-    """The share of each patch that lies in boxes, float32 [side * side] in reading order.
-
-    boxes: (left, top, right, bottom) in pixels of an image of canvas x canvas, the last two
-    exclusive. Shares of several boxes add up, to 1 at most.
-    """
-    edges = np.arange(side + 1) * canvas / side
-    left, top, right, bottom = np.array([*map(list, boxes)], float).reshape(-1, 4).T[..., None]
-    wide = (np.minimum(right, edges[1:]) - np.maximum(left, edges[:-1])).clip(0)
-    high = (np.minimum(bottom, edges[1:]) - np.maximum(top, edges[:-1])).clip(0)
-    share = np.einsum("br,bc->rc", high, wide).ravel() * (side / canvas) ** 2
-    return share.clip(max=1).astype(np.float32)
-
-
 class Gaze:
     """Reads the attention of a batch, layer by layer, and keeps sums over rows for each head."""
 

@@ -1,25 +1,34 @@
-"""Activations on disk: shards of one layer's output per cell, and an index that names each row.
+"""Activations on disk: shards of what a model gives at some sites, and an index of each row.
 
-    activations.json        layer, width, and for each cell its model, index and number of tokens
+    activations.json        sites (width of each), whether they are stored, and for each cell its
+                            model, the sha256 of that model's weights, its input, number of tokens
     image.parquet           one row a token of the cells with the image, in the shards' order:
-    text.parquet            sample, item, position, token, type, split; the same without the image
-    D/00000.safetensors     `layer.<n>` [tokens, d], float16 (float32 where that does not fit)
+    text.parquet            sample, item, split, position, token, type; the same for the scene told
+                            in words
+    D/00000.safetensors     a tensor [tokens, width] for each site, `residual.2`, ...: float16
+                            (float32 where that does not fit)
 
 A cell is a model and a kind of input. Cells with the same kind of input share an index: row i is
-the same token of the same sample in each.
+the same token of the same sample in each. Sites are named as in `hooks`.
 """
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from steps.stage import StageError
+from steps import manifest
+from steps.place import private
+from steps.stage import Missing, StageError
 
 CELLS = {
     "S": ("aligned", "text"),
@@ -27,33 +36,26 @@ CELLS = {
     "M": ("instruct", "text"),
     "F": ("instruct", "image"),
 }
-"""Cell: the model (before or after visual tuning), and its input with or without the image."""
-TYPES = ("image", "question", "answer")
-SHARD = 50_000  # tokens
+"""Cell: the model (before or after visual tuning), and its input, the image or the scene told."""
+TYPES = ("image", "question", "answer", "told")
 LARGEST = 6e4  # float16 ends at 65,504
 
 
-def write(folder: Path, cell: str, layer: int, chunks: Iterable[Tensor]) -> None:
-    """Store a cell's activations, given in order as chunks [n, d], in shards of SHARD tokens."""
-    (folder / cell).mkdir(parents=True)
-    for number, x in enumerate(_shards(chunks)):
-        fits = bool(x.abs().max() < LARGEST)
-        half = x.to(torch.float16 if fits else torch.float32).contiguous()
-        save_file({f"layer.{layer}": half}, folder / cell / f"{number:05d}.safetensors")
+def half(x: Tensor) -> Tensor:
+    """Activations as they are stored: float16, or float32 where one would not fit."""
+    return x.to(torch.float16 if bool(x.abs().max() < LARGEST) else torch.float32)
 
 
-def _shards(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-    waiting: list[Tensor] = []
+def write(path: Path, chunks: Iterable[dict[str, Tensor]]) -> None:
+    """Store a shard, given in order as chunks {site: [n, d]}, whole or not at all."""
+    parts: dict[str, list[Tensor]] = {}
     for chunk in chunks:
-        waiting.append(chunk)
-        if sum(map(len, waiting)) >= SHARD:
-            whole = torch.cat(waiting)
-            while len(whole) >= SHARD:
-                yield whole[:SHARD].clone()
-                whole = whole[SHARD:]
-            waiting = [whole]
-    if sum(map(len, waiting)):
-        yield torch.cat(waiting)
+        for site, x in chunk.items():
+            parts.setdefault(site, []).append(half(x).cpu())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = private(path)
+    save_file({site: torch.cat(some) for site, some in parts.items()}, temporary)
+    temporary.replace(path)
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -66,19 +68,66 @@ def index(folder: Path, cell: str) -> pd.DataFrame:
     return pd.read_parquet(folder / f"{CELLS[cell][1]}.parquet")
 
 
-def read(folder: Path, cell: str, keep: Any = None) -> Tensor:
-    """A cell's activations, float32 [tokens, d]; of the rows in `keep` (bool [all tokens]).
+def read(folder: Path, cell: str, site: str, keep: Any = None) -> Tensor:
+    """A cell's activations at a site, float32 [tokens, d]; of the rows in `keep` (bool [tokens]).
 
-    Raises StageError when shards and index do not hold the same number of tokens.
+    Raises StageError for a site that was not harvested, for a harvest that stored nothing, and
+    when shards and index do not hold the same number of tokens.
     """
-    layer = facts(folder)["layer"]
-    mask = None if keep is None else torch.tensor(keep)
-    parts, at = [], 0
-    for path in sorted((folder / cell).glob("*.safetensors")):
-        x = load_file(path)[f"layer.{layer}"]
-        rows = slice(None) if mask is None else mask[at : at + len(x)]
-        parts.append(x[rows].float())
-        at += len(x)
-    if at != (expected := facts(folder)["cells"][cell]["tokens"]):
-        raise StageError(f"{folder / cell} holds {at} tokens where {expected} were written")
-    return torch.cat(parts)
+    told = facts(folder)
+    if site not in told["sites"]:
+        raise StageError(
+            f"{folder} has no site {site!r}: it has {', '.join(told['sites'])}; to harvest others, "
+            "set diff.layers and diff.sites"
+        )
+    if not told["stored"]:
+        raise StageError(
+            f"{folder} was harvested with diff.store = false and holds no activations: set "
+            "diff.store: true where they are to be read from disk"
+        )
+    paths = sorted((folder / cell).glob("*.safetensors"))
+    lengths = [_length(path, site) for path in paths]
+    expected = told["cells"][cell]["tokens"]
+    if sum(lengths) != expected:
+        raise StageError(
+            f"{folder / cell} holds {sum(lengths)} tokens where {expected} were written"
+        )
+    mask = torch.from_numpy(np.ones(expected, bool) if keep is None else np.array(keep, bool))
+    found = torch.empty(int(mask.sum()), told["sites"][site])
+    at = 0
+    for path, rows in zip(paths, mask.split(lengths), strict=True):
+        with safe_open(path, "pt") as shard:
+            part = shard.get_tensor(site)[rows]
+        found[at : at + len(part)] = part
+        at += len(part)
+    return found
+
+
+def _length(path: Path, site: str) -> int:
+    with safe_open(path, "pt") as shard:
+        return shard.get_slice(site).get_shape()[0]
+
+
+def of(folder: Path, cell: str, model: Path) -> Callable[..., Tensor]:
+    """`read` for a cell (site, keep), once its activations are known to be this model's.
+
+    Raises StageError for those of another model: weights are compared by their hash.
+    """
+    if (told := facts(folder)["cells"][cell])["hash"] != weights(model):
+        raise StageError(
+            f"{folder / cell} holds activations of another model than {model} (its "
+            f"{told['model']} had other weights): run the harvest again"
+        )
+    return partial(read, folder, cell)
+
+
+def weights(model: Path) -> str:
+    """SHA-256 of a model folder's model.safetensors; of its shards' hashes where there are some.
+
+    Raises Missing for a folder without weights.
+    """
+    paths = sorted(model.glob("*.safetensors"))
+    if not paths:
+        raise Missing(f"{model} has no model.safetensors: give a folder that holds a model")
+    hashes = [manifest.digest(path) for path in paths]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()

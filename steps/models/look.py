@@ -6,6 +6,7 @@ goes on from there.
 """
 
 import copy
+from collections.abc import Sequence
 from math import isqrt
 from typing import Any
 
@@ -26,6 +27,20 @@ def square(model: Any, instrument: str) -> int:
             f"known: leave {instrument} out of `instruments`"
         )
     return side
+
+
+def overlap(boxes: Sequence[Sequence[float]], side: int, canvas: int) -> np.ndarray:
+    """The share of each patch that lies in boxes, float32 [side * side] in reading order.
+
+    boxes: (left, top, right, bottom) in pixels of an image of canvas x canvas, the last two
+    exclusive. Shares of several boxes add up, to 1 at most.
+    """
+    edges = np.arange(side + 1) * canvas / side
+    left, top, right, bottom = np.array([*map(list, boxes)], float).reshape(-1, 4).T[..., None]
+    wide = (np.minimum(right, edges[1:]) - np.maximum(left, edges[:-1])).clip(0)
+    high = (np.minimum(bottom, edges[1:]) - np.maximum(top, edges[:-1])).clip(0)
+    share = np.einsum("br,bc->rc", high, wide).ravel() * (side / canvas) ** 2
+    return share.clip(max=1).astype(np.float32)
 
 
 class Looked:

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from steps.schema.data import Items, Pairs, Probes, World
+from steps.schema.diffing import Atlas, Diff, Heads, Intervene, Spatial
 from steps.schema.measure import (
     Classify,
-    Diff,
     Drift,
     Extract,
     Features,
@@ -23,7 +23,7 @@ from steps.schema.measure import (
     Vqa,
 )
 from steps.schema.section import Section, Seeds
-from steps.schema.training import METHODS, Dpo, Grpo, Recipe, Sft, Train
+from steps.schema.training import METHODS, Dpo, Grpo, Part, Recipe, Sft, Train
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 """A name that becomes a folder: lower case, digits, underscore; it begins with a letter."""
@@ -89,6 +89,14 @@ Instrument = Literal[
     "localise",
     "reuse",
     "compare",
+    "quality",
+    "stability",
+    "turned",
+    "controls",
+    "spatial",
+    "heads",
+    "intervene",
+    "atlas",
 ]
 """What a study may measure; each is the stage of that name and what it needs before it."""
 
@@ -124,6 +132,11 @@ class Params(Section):
     localise: Localise
     reuse: Reuse
     diff: Diff
+    tuned: Part
+    spatial: Spatial
+    heads: Heads
+    intervene: Intervene
+    atlas: Atlas
     report: Report
 
     def arm_section(self, arm: str) -> Section | None:

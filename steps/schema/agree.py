@@ -4,6 +4,11 @@ from collections.abc import Iterator
 
 from steps.schema import Params, Sft
 
+DIFFING = {
+    **dict.fromkeys(("quality", "stability", "turned", "controls", "spatial"), "compare"),
+    **dict.fromkeys(("heads", "intervene", "atlas"), "spatial"),
+}
+"""Instruments of model diffing, and the one whose results each takes up."""
 ROOM = 15
 """Pixels that the canvas must have besides an object: it is moved by up to 9 into its split."""
 
@@ -25,6 +30,13 @@ def disagreements(params: Params) -> Iterator[str]:
             f"instruments = {', '.join(params.instruments)}: forget compares answers with the "
             "encoder's probes, add classify"
         )
+    wanted = set(params.instruments)
+    for name, need in DIFFING.items():
+        if name in wanted and need not in wanted:
+            yield (
+                f"instruments = {', '.join(params.instruments)}: {name} reads what {need} writes, "
+                f"add {need}"
+            )
     diff = params.diff
     if diff.k >= diff.width:
         yield f"diff.k = {diff.k}: give a number below diff.width = {diff.width}"

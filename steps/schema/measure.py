@@ -161,19 +161,6 @@ class Forget(Section):
     max_tokens: Count
 
 
-class Diff(Section):
-    """Dictionaries over the language model's activations."""
-
-    seeds: Seeds
-    layer: int
-    tokens: Count
-    width: Count
-    k: Count
-    steps: Count
-    batch: Count
-    learning_rate: Rate
-
-
 class Report(Section):
     """The study's page."""
 

@@ -10,15 +10,19 @@ from typing import Any
 from steps import manifest
 from steps.schema import seeds_of
 
-BASE_STAGES = ("base", "cost")
+BASE_STAGES = ("base", "cost", "stability")
 """Folders with one result for each base."""
 ARM_STAGES = ("model", "vqa", "sharpen", "tokens", "gaze", "swap", "forget")
-ARM_STAGES += ("classify", "segment", "drift", "localise", "reuse")
+ARM_STAGES += ("classify", "segment", "drift", "localise", "reuse", "turned")
 """Folders with one result for each base, arm and seed, where the study measures it."""
-SEED_STAGES = ("pairs", "baselines", "newcomers", "compare")
+SEED_STAGES = ("pairs", "baselines", "newcomers")
 """Folders with one result for each base and seed."""
-LOCAL_STAGES = ("reuse", "newcomers", "cost")
+DIFF_STAGES = ("compare", "quality", "controls", "spatial", "heads", "intervene", "atlas")
+"""The same, on the seeds of model diffing."""
+LOCAL_STAGES = ("reuse", "newcomers", "cost", "stability", "turned", *DIFF_STAGES)
 """Folders without a result for a base from the hub, which keeps no model from before images."""
+OWN_SEEDS = {"gaze": "gaze", "turned": "diff"}
+"""Stages on some seeds alone, and the section that says which."""
 CURVES = "curves.json"
 """In the folder of each model that was trained: what its training logged."""
 Where = tuple[str, str | None, str | None, int | None]
@@ -68,18 +72,18 @@ def collect(params: Any, inputs: dict[str, Path]) -> Found:
             values = json.loads((folder / "metrics.json").read_text())
             numbers = {k: v for k, v in values.items() if isinstance(v, (int, float))}
         except (OSError, ValueError, AttributeError):
-            if name != "compare":  # only on some seeds, and the report is not told which
-                found.missing.append(f"{name}/{path}")
+            found.missing.append(f"{name}/{path}")
             continue
         found.metrics[where], found.folders[where] = numbers, folder
-    diffed = {where[1] for where in found.metrics if where[0] == "compare"}
-    compared = "compare" in params.instruments
-    wanted = [base for base, spec in params.bases.items() if spec.diffed and compared]
-    found.missing += [f"compare/{base}" for base in wanted if base not in diffed]
     return found
 
 
 def _expected(params: Any) -> Iterator[tuple[str, Where, str]]:
+    there = [name for name in OWN_SEEDS if name in params.instruments]
+    own = {name: getattr(params, OWN_SEEDS[name]).seeds for name in there}
+    if any(spec.diffed for spec in params.bases.values()) and "compare" in params.instruments:
+        for seed in params.diff.seeds:
+            yield "planted", ("planted", None, None, seed), f"seed{seed}"
     for base in params.bases:
         for stage in _of(params, BASE_STAGES, base):
             yield stage, (stage, base, None, None), base
@@ -89,12 +93,16 @@ def _expected(params: Any) -> Iterator[tuple[str, Where, str]]:
         for stage in _of(params, SEED_STAGES, base):
             for seed in params.seeds:
                 yield stage, (stage, base, None, seed), f"{base}/seed{seed}"
+        for stage in _of(params, DIFF_STAGES, base):
+            for seed in params.diff.seeds:
+                yield stage, (stage, base, None, seed), f"{base}/seed{seed}"
         for stage in _of(params, ARM_STAGES, base):
-            for arm in params.arms:
+            for arm, spec in params.arms.items():
+                if stage == "turned" and spec.method == "none":
+                    continue
                 for seed in seeds_of(params, arm):
-                    if stage == "gaze" and seed not in params.gaze.seeds:
-                        continue
-                    yield stage, (stage, base, arm, seed), f"{base}/{arm}/seed{seed}"
+                    if seed in own.get(stage, params.seeds):
+                        yield stage, (stage, base, arm, seed), f"{base}/{arm}/seed{seed}"
 
 
 def _of(params: Any, stages: tuple[str, ...], base: str) -> list[str]:

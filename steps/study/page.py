@@ -4,11 +4,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from steps.study import credit, markup, matrix, moved, where
+from steps.study import credit, diffing, markup, matrix, moved, where
 from steps.study.canvas import colours
 from steps.study.markup import plain, text
 from steps.study.tables import number
-from steps.study.wording import DIFFING
 
 SECTIONS = {
     "ran": "What was run",
@@ -28,7 +27,7 @@ def render(summary: dict[str, Any], drawn: dict[str, dict[str, str]]) -> str:
     """The page as HTML.
 
     drawn: for each base, ready pictures by name: SVG for `differences`, `curves`, `maps`, `drift`;
-    data URIs for `rotation-seed<k>` and `gallery-<arm>`.
+    data URIs for `gallery-<arm>` and those of `diffing.drawn`.
     """
     parts = {
         "ran": _ran(summary),
@@ -39,7 +38,7 @@ def render(summary: dict[str, Any], drawn: dict[str, dict[str, str]]) -> str:
         "scenes": _per_base(summary, _scenes, drawn),
         "maps": _per_base(summary, moved.maps, drawn),
         "moved": _per_base(summary, moved.section, drawn),
-        "diffing": _per_base(summary, _diffing, drawn),
+        "diffing": _per_base(summary, diffing.section, drawn),
         "more": where.look(summary),
     }
     body = "".join(
@@ -214,26 +213,3 @@ def _mark(answer: dict[str, Any]) -> str:
     if not answer["lenient"]:
         return "wrong"
     return "right" if answer["strict"] else "form"
-
-
-def _diffing(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
-    parts = []
-    for seed, metrics in summary["diff"].get(base, {}).items():
-        if picture := drawn.get(f"rotation-seed{seed}"):
-            caption = (
-                "How far each dictionary feature’s direction turned when the language model learnt "
-                "to see, against a null: the same number of steps on unchanged data. Only what "
-                f"lies beyond the null can be owed to tuning. Seed {seed}."
-            )
-            alt = "histogram of angles, with its null"
-            parts.append(markup.figure(f'<img src="{picture}" alt="{alt}">', caption))
-        rows = [
-            [label, number(metrics[name] * scale)]
-            for name, (label, scale) in DIFFING.items()
-            if name in metrics
-        ]
-        if rows:
-            parts.append(plain(["", f"seed {seed}"], rows))
-    if not summary["ran"]["bases"][base]["diffed"]:
-        parts.append("<p>Not measured: this base has no model from before visual tuning.</p>")
-    return "".join(parts) or "<p>No dictionaries were compared on this base.</p>"

@@ -38,22 +38,29 @@ class Plan:
         """The arms of one method, in the order of params.yaml."""
         return [name for name, arm in self.params.arms.items() if arm.method == method]
 
+    def trained(self) -> list[str]:
+        """The arms that are not the untouched base."""
+        return [name for name, arm in self.params.arms.items() if arm.method != "none"]
+
     def bases(self, source: str) -> list[str]:
         """The bases of one source, in the order of params.yaml."""
         return [name for name, base in self.params.bases.items() if base.source == source]
 
     def runs(
-        self, seeds: Iterable[int] | None = None, bases: Iterable[str] | None = None
+        self,
+        seeds: Iterable[int] | None = None,
+        bases: Iterable[str] | None = None,
+        arms: Iterable[str] | None = None,
     ) -> dict[str, list[Any]]:
         """Every base, arm and seed that runs, in three lists of one length.
 
-        Of some seeds or some bases alone, where they are given.
+        Of some seeds, bases or arms alone, where they are given.
         """
         some = self.params.seeds if seeds is None else seeds
         rows = [
             (base, arm, seed)
             for base in (self.params.bases if bases is None else bases)
-            for arm in self.params.arms
+            for arm in (self.params.arms if arms is None else arms)
             for seed in seeds_of(self.params, arm)
             if seed in some
         ]
@@ -72,14 +79,9 @@ class Plan:
             return {}
         return {"photos": f"{self.results}/stamps.json"}
 
-    def diffed(self) -> list[str]:
-        """The bases with a model from before visual tuning, where model diffing is wanted."""
-        wanted = "compare" in self.params.instruments
-        return [n for n, base in self.params.bases.items() if base.diffed and wanted]
-
-    def reused(self) -> list[str]:
-        """The bases whose encoders go into a language model that never met an image."""
-        wanted = "reuse" in self.params.instruments
+    def diffed(self, instrument: str = "compare") -> list[str]:
+        """The bases with a model from before visual tuning, where an instrument is wanted."""
+        wanted = instrument in self.params.instruments
         return [n for n, base in self.params.bases.items() if base.diffed and wanted]
 
     def probed(self) -> bool:

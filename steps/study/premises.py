@@ -111,11 +111,12 @@ def _unfit(params: Params, name: str, sizes: Sizes) -> Iterator[str]:
                 )
     if params.bases[name].source == "hub" or sizes.layers is None:
         return  # models from the hub are not diffed
-    if not 0 <= diff.layer < sizes.layers:
-        yield (
-            f"diff.layer = {diff.layer}: the language model of base {name} has layers 0 to "
-            f"{sizes.layers - 1}, give one of them"
-        )
+    for layer in diff.layers:
+        if layer >= sizes.layers:
+            yield (
+                f"diff.layers = {diff.layers}: the language model of base {name} has layers 0 to "
+                f"{sizes.layers - 1}, give some of them"
+            )
 
 
 def _wordless(params: Params, name: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from steps.study import (
     assay,
     collect,
     contrasts,
+    diffing,
     figures,
     moved,
     page,
@@ -21,7 +22,7 @@ from steps.study import (
     tables,
     written,
 )
-from steps.study.samples import embedded, samples
+from steps.study.samples import samples
 from steps.track import log
 
 FOLDERS = {
@@ -46,7 +47,19 @@ FOLDERS = {
     "classify/<base>/<arm>/seed<k>": "classification probes, item by item",
     "segment/<base>/<arm>/seed<k>": "segmentation probes, item by item, and maps.png",
     "baselines/<base>/seed<k>": "the same probes on the original tower, a random one and pixels",
-    "compare/<base>/seed<k>": "dictionary features before and after visual tuning",
+    "harvest/<base>/seed<k>": "activations of the language model, and an index of their tokens",
+    "dictionary/<base>/seed<k>": "dictionaries in SAELens' layout, a folder a site and name",
+    "compare/<base>/seed<k>": "how far features turned in both orders, in features.parquet",
+    "planted/seed<k>": "the same method on turns that are known",
+    "quality/<base>/seed<k>": "what answers are worth with reconstructions in place",
+    "stability/<base>": "features matched between seeds",
+    "tuned/<base>": "control models: tuned on images, on words, on other scenes' images",
+    "controls/<base>/seed<k>": "how far features turned in these",
+    "turned/<base>/<arm>/seed<k>": "how far features turned in an arm, in turned.parquet",
+    "spatial/<base>/seed<k>": "which features tell relations, in spatial.parquet",
+    "heads/<base>/seed<k>": "which heads drive them, in heads.parquet",
+    "intervene/<base>/seed<k>": "features taken away and added, in effects.parquet",
+    "atlas/<base>/seed<k>": "pages of features: index.html",
 }
 
 
@@ -65,6 +78,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
         summary["provenance"]["photographs"] = json.loads(inputs["photos"].read_text())
     for base in params.bases:
         drawn[base] = draw(params, found, summary, base, out / "figures")
+        summary["diff"][base]["atlas"] = diffing.atlases(found, base, out)
     written.write(summary, out / "tables")
     (out / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     (out / "index.html").write_text(page.render(summary, drawn), encoding="utf-8")
@@ -116,14 +130,7 @@ def summarise(params: Any, found: collect.Found) -> dict[str, Any]:
         "curves": curves,
         "credit": {b: contrasts.told(found, curves[b], params, b) for b in params.bases},
         "samples": told,
-        "diff": {
-            base: {
-                seed: values
-                for (stage, b, _, seed), values in found.metrics.items()
-                if stage == "compare" and b == base
-            }
-            for base in params.bases
-        },
+        "diff": {base: diffing.told(found, params, base) for base in params.bases},
         "mlflow": _mlflow(params),
         "folders": [[f"results/{study}/{folder}", what] for folder, what in FOLDERS.items()],
         "provenance": collect.provenance(found),
@@ -181,12 +188,7 @@ def draw(
             kinds += sorted(names - set(kinds))
             drawn["maps"] = figures.maps(sheets, kinds, params, base, folder)
             break
-    for seed in summary["diff"][base]:
-        path = found.folders[("compare", base, None, seed)] / "rotation.png"
-        if path.is_file():
-            folder.mkdir(exist_ok=True)
-            (folder / f"rotation-{base}-seed{seed}.png").write_bytes(path.read_bytes())
-            drawn[f"rotation-seed{seed}"] = embedded(path.read_bytes())
+    drawn |= diffing.drawn(found, base, folder)
     return {name: picture for name, picture in drawn.items() if picture}
 
 

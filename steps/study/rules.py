@@ -112,7 +112,7 @@ def _rule(rule: Any, plan: Plan) -> Rule:
         PARAMS=plan.path,
         RESULTS=plan.results,
         wildcards=SimpleNamespace(**{level: f"{{{level}}}" for level in LEVELS}),
-        input=SimpleNamespace(**{name: each[0] for name, each in paths.items()}),
+        input=SimpleNamespace(**{name: each[0] for name, each in paths.items() if each}),
         output=out,
         params=rule.params,
     )
@@ -148,6 +148,10 @@ def _alternatives(constraint: str) -> list[str]:
 
 
 def _seeds(reads: list[str], plan: Plan) -> str:
-    """The list of seeds of a rule that has its own: `seeds` in the first section that has one."""
+    """The list of seeds of a rule that has its own: `seeds` in the first section that has one.
+
+    Without such a section it is a rule of model diffing, whose stages share those of `diff`.
+    """
     sections = [key.split(".")[0] for key in reads]
-    return next(f"{s}.seeds" for s in sections if hasattr(getattr(plan.params, s), "seeds"))
+    own = (s for s in sections if hasattr(getattr(plan.params, s), "seeds"))
+    return f"{next(own, 'diff')}.seeds"

@@ -95,7 +95,7 @@ def reused(options: argparse.Namespace) -> None:
     from steps.study.device import show
 
     found = plan(options.study)
-    for base in found.reused():
+    for base in found.diffed("reuse"):
         print(show(found.params, Path(found.results), base, Path("docs")))
 
 

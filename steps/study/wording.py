@@ -61,24 +61,3 @@ GAZE = {
     "drop/heads-random_heads": ("visual minus other heads", False),
 }
 """Figures of where the language model looks that are not shares, and whether their row is inner."""
-
-DIFFING = {
-    "compare/alive": ("features alive in all three dictionaries", 1),
-    "compare/settled": ("of these settled: the null leaves their direction", 1),
-    "compare/beyond_null": ("settled ones that turned beyond the null's 1 %, points", 100),
-    "compare/beyond_null_matched": ("the same, among features that fire alike, points", 100),
-    "compare/beyond_paired": ("living ones that turned beyond their own null, points", 100),
-    "compare/cosine/after": ("median cosine, after visual tuning", 1),
-    "compare/cosine/null": ("median cosine, null", 1),
-    "compare/visual/before": ("median visual share before, points", 100),
-    "compare/visual/after": ("median visual share after, points", 100),
-    "compare/fvu/before/all": ("variance unexplained before, points", 100),
-    "compare/fvu/after/all": ("variance unexplained after, points", 100),
-    "compare/fvu/null/all": ("variance unexplained, null, points", 100),
-    "compare/class/emerge": ("features that emerged", 1),
-    "compare/class/vanish": ("features that vanished", 1),
-    "compare/class/reorient": ("features that turned", 1),
-    "compare/class/reuse": ("features put to another use", 1),
-    "compare/class/keep": ("features kept", 1),
-}
-"""Figures of the comparison of dictionaries: words and scale."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from steps.study import credit, matrix, tables
+from steps.study import credit, diffing, matrix, tables
 from steps.study.markup import shown
 
 
@@ -20,6 +20,8 @@ def write(summary: dict[str, Any], folder: Path) -> None:
         (folder / f"costs-{base}.md").write_text(tables.markdown(["", *arms], costs))
         if told := summary["credit"][base]:
             (folder / f"credit-{base}.md").write_text(credit.markdown(told))
+        if summary["diff"][base]["lines"]:
+            (folder / f"diffing-{base}.md").write_text(diffing.text(summary, base))
         told = summary["configs"][base]
         rows = [[key, *map(str, row.values())] for key, row in told["differ"].items()]
         (folder / f"configs-{base}.md").write_text(tables.markdown(["", *told["arms"]], rows))

@@ -9,6 +9,7 @@ from steps.behaviour import heads
 from steps.behaviour.frozen import asked
 from steps.models import load
 from steps.models.connectivity import reading, watched
+from steps.models.look import overlap
 from steps.models.sample import prompts
 
 IMAGE = slice(2, 66)
@@ -17,7 +18,7 @@ IMAGE = slice(2, 66)
 
 @pytest.fixture(scope="module")
 def patches(read):
-    return np.stack([heads.overlap(boxes, 8, 64) for boxes in read.table["boxes"]])
+    return np.stack([overlap(boxes, 8, 64) for boxes in read.table["boxes"]])
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +40,6 @@ def eager(read, i):
         ).attentions
     read.model.set_attn_implementation("sdpa")
     return torch.stack(paid)[:, 0].double().numpy()
-
-
-def test_overlap_by_hand():
-    found = heads.overlap([[4.0, 8.0, 16.0, 12.0]], 4, 32).reshape(4, 4)
-    assert found.tolist() == [[0] * 4, [0.25, 0.5, 0, 0], [0] * 4, [0] * 4]
-    two = heads.overlap([[0, 0, 8, 8], [0, 0, 16, 4], [30, 30, 99, 99]], 4, 32).reshape(4, 4)
-    assert two[0].tolist() == [1, 0.5, 0, 0] and two[3, 3] == 4 / 64
-    assert heads.overlap([], 4, 32).tolist() == [0] * 16
 
 
 def test_totals_are_those_of_eager_attention(read, gaze, patches):

@@ -6,7 +6,7 @@ import pytest
 
 from tests import toy
 
-DIFFING = ("harvest", "dictionary", "compare")
+DIFFING = ("harvest", "dictionary", "compare", "planted")
 MINE = "mine: {source: hub, path: somewhere}"
 
 
@@ -19,13 +19,13 @@ def test_a_base_from_the_hub_is_not_diffed(house, snakemake_plans, both):
     bases(house, f"  bundled: {{source: bundled}}\n  {MINE}" if both else f"  {MINE}")
     planned, _ = snakemake_plans(house)
     assert planned["hub"] == planned["report"] == 1
-    assert [planned.get(stage, 0) for stage in DIFFING] == [int(both)] * 3
+    assert [planned.get(stage, 0) for stage in DIFFING] == [int(both)] * 4
     assert planned["vqa"] == planned["segment"] == (12 if both else 6)
     done = toy.call(house, "steps", "dvc", "--fix")
     assert done.returncode == 0, done.stderr
     told = (house / "dvc.yaml").read_text()
     stages = re.findall(r"(?m)^  (\w+):$", told)
-    assert [stage in stages for stage in DIFFING] == [both] * 3
+    assert [stage in stages for stage in DIFFING] == [both] * 4
     assert ("--input compare=" in told) == both
 
 

@@ -37,7 +37,8 @@ STAGES = [
         "newcomers",
         "cost",
     ),
-    *("harvest", "dictionary", "compare", "report"),
+    *("harvest", "dictionary", "compare", "planted", "quality", "stability", "tuned", "controls"),
+    *("turned", "spatial", "heads", "intervene", "atlas", "report"),
 ]
 
 

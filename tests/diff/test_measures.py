@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from steps.diff import measures, topk
+from steps.diff.sae import topk
+from steps.diff.sae.saved import Dictionary
+from steps.diff.turning import measures
 
 
 def test_fvu_does_not_see_padding():
@@ -31,40 +33,33 @@ def test_fvu_of_the_mean_is_one_and_of_a_constant_undefined():
 
 
 def test_activity_counts_what_a_loop_counts(monkeypatch):
-    monkeypatch.setattr(measures, "CHUNK", 70)
+    monkeypatch.setattr(measures, "NUMBERS", 70 * 32)
     g = torch.Generator().manual_seed(0)
     x = torch.randn(200, 12, generator=g)
-    w = topk.start(x, 32, g)
+    one = Dictionary(topk.start(x, 32, g), "topk", 4, None, {})
     types = np.arange(200) % 3
-    seen, again = measures.activity(w, 4, x, types, 3)
-    values, index = topk.encode(w, x, 4)
-    z = topk.dense(values, index, 32).double().numpy()
-    torch.testing.assert_close(again, topk.decode(w, values, index), rtol=0, atol=1e-5)
-    for kind in range(3):
+    groups = np.where(types > 0, np.arange(200) // 25, -1)
+    seen, again = measures.activity(one, x, types, 4, groups)
+    z = one.codes(x)
+    torch.testing.assert_close(again, one.decode(z), rtol=0, atol=1e-5)
+    z = z.double().numpy()
+    for kind in range(4):
         mine = z[types == kind]
         assert seen.tokens[kind] == len(mine)
         np.testing.assert_array_equal(seen.firings[kind], (mine > 0).sum(0))
         np.testing.assert_allclose(seen.energy[kind], (mine**2).sum(0), rtol=1e-5)
+    for group in range(8):
+        np.testing.assert_allclose(
+            seen.groups[0][group], (z[groups == group] ** 2).sum(0), rtol=1e-5
+        )
+        assert seen.groups[1][group] == (groups == group).sum()
     np.testing.assert_allclose(seen.rate, (z > 0).mean(0))
-    image, text = (z[types == 0] ** 2).mean(0), (z[types > 0] ** 2).mean(0)
-    with np.errstate(invalid="ignore"):
-        np.testing.assert_allclose(seen.visual, image / (image + text), rtol=1e-5)
+    np.testing.assert_allclose(seen.mean, (z**2).mean(0), rtol=1e-5)
+    np.testing.assert_array_equal(seen.alive, (z > 0).sum(0) >= measures.LEAST)
 
 
-def test_quantiles_under_the_null():
-    null = np.linspace(0.8, 1, 99)
-    found = measures.quantiles(np.array([0.5, 0.9, 1.0]), null)
-    np.testing.assert_allclose(found, [0.01, 0.51, 1.0])
-
-
-def test_matched_quantiles_compare_with_what_fires_alike():
-    rng = np.random.default_rng(0)
-    rate = np.r_[rng.uniform(0.001, 0.002, 200), rng.uniform(0.1, 0.2, 200)]
-    null = np.where(rate < 0.01, rng.uniform(0.6, 1, 400), rng.uniform(0.98, 1, 400))
-    turned = null.copy()
-    turned[[0, 399]] = 0.9  # nothing special for a rare latent, far out for a frequent one
-    found = measures.matched_quantiles(turned, null, rate, 100)
-    assert found[399] <= 0.01 and found[0] > 0.5
-    assert measures.quantiles(turned, null)[399] > 0.05  # pooled, the rare ones hide it
-    rest = np.delete(found, [0, 399])
-    assert abs(np.mean(rest <= 0.1) - 0.1) < 0.05  # and it is a p-value elsewhere
+def test_cosines_do_not_see_lengths():
+    g = torch.Generator().manual_seed(0)
+    rows = torch.randn(9, 5, generator=g)
+    np.testing.assert_allclose(measures.cosines(rows, 3 * rows), 1, atol=1e-12)
+    np.testing.assert_allclose(measures.cosines(rows, -rows), -1, atol=1e-12)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from steps.models import load
-from steps.models.look import Looked
+from steps.models.look import Looked, overlap
 from steps.models.sample import prompts
 
 TEXTS = ["what color is it ?", "what color ?", "in a word . what color is it ?", "it ?"]
@@ -61,3 +61,11 @@ def test_equal_images_are_read_once(model, processor, pictures):
     Looked(model, processor, pictures)
     hook.remove()
     assert read == [3]
+
+
+def test_overlap_by_hand():
+    found = overlap([[4.0, 8.0, 16.0, 12.0]], 4, 32).reshape(4, 4)
+    assert found.tolist() == [[0] * 4, [0.25, 0.5, 0, 0], [0] * 4, [0] * 4]
+    two = overlap([[0, 0, 8, 8], [0, 0, 16, 4], [30, 30, 99, 99]], 4, 32).reshape(4, 4)
+    assert two[0].tolist() == [1, 0.5, 0, 0] and two[3, 3] == 4 / 64
+    assert overlap([], 4, 32).tolist() == [0] * 16

@@ -36,6 +36,7 @@ def settings(seeds=(0, 1, 2), arms=None, bases=("bundled",)):
         bases={name: Base(source="bundled") for name in bases},
         arms=arms,
         instruments=["vqa", "sharpen", "tokens", "classify", "segment", "compare"],
+        diff=SimpleNamespace(seeds=[seeds[0]]),
         report=SimpleNamespace(samples=6, confidence=0.95, power=0.8),
         run=SimpleNamespace(study="planted", stage="report", base=None, arm=None, seed=None),
     )
@@ -132,19 +133,16 @@ def plant(root, seeds=(0, 1, 2), bases=("bundled",), hostile=False):
             for arm, gain in GAIN.items():
                 _arm(root, base, arm, seed, gain, noise, rng, ids, gallery, hostile)
     for base in bases:
-        compare = {
-            "compare/alive": 600,
-            "compare/settled": 560,
-            "compare/beyond_null": 0.21,
-            "compare/cosine/after": 0.93,
-        }
-        compare |= {"compare/cosine/null": 0.99, "compare/visual/before": 0.4}
+        figures = {"settled/x": 560, "beyond/x": 0.21, "beyond_null/x": 0.01, "cosine/x": 0.93}
+        figures |= {"null/x": 0.99, "visual_above": 0.4, "visual_below": 0.3}
+        compare = {f"compare/residual.2/{name}": value for name, value in figures.items()}
         folder = root / "compare" / base / f"seed{seeds[0]}"
         folder.mkdir(parents=True)
         Image.fromarray(pictures[0]).resize((360, 200)).save(folder / "rotation.png")
         finish(folder, compare)
-    stages = "base items pairs model classify segment vqa sharpen tokens baselines compare".split()
-    return {stage: root / stage for stage in stages}
+    finish(root / "planted" / f"seed{seeds[0]}", {"planted/tenth/beyond/found": 0.9})
+    stages = "base items pairs model classify segment vqa sharpen tokens baselines compare planted"
+    return {stage: root / stage for stage in stages.split()}
 
 
 def _arm(root, base, arm, seed, gain, noise, rng, ids, gallery, hostile):

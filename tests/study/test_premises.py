@@ -23,8 +23,11 @@ WRONG = [
     ("extract.layer", 9, r"extract\.layer = 9: .* base bundled has 4 blocks, give -4 to -1 or 1"),
     ("extract.layer", 0, r"extract\.layer = 0: "),
     ("extract.layer", 2, r"extract\.layer = 2: the projector of base bundled reads layer -1"),
-    ("diff.layer", 4, r"diff\.layer = 4: the language model of base bundled has layers 0 to 3"),
-    ("diff.layer", -1, r"diff\.layer = -1: "),
+    (
+        "diff.layers",
+        [4],
+        r"diff\.layers = \[4\]: the language model of base bundled has layers 0 to 3",
+    ),
     ("bases.mine", {"source": "bundled"}, r"bases\.mine\.source = 'bundled': there is no models/"),
 ]
 
@@ -71,7 +74,7 @@ def test_a_base_that_is_made_anew_has_the_recipes_sizes(monkeypatch, tmp_path):
     values["world"]["canvas"] = 96
     assert list(missing(P.check(values))) == []
     values["recipe"]["model"]["layers"] = 2
-    assert ["diff.layer = 2" in told for told in missing(P.check(values))] == [True]
+    assert ["diff.layers = [2]" in told for told in missing(P.check(values))] == [True]
 
 
 def test_a_base_from_a_folder_is_asked_for_its_layers_alone(tmp_path):

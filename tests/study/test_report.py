@@ -190,7 +190,7 @@ def test_samples_show_where_arms_differ(whole):
 def test_provenance(whole):
     _, reader, summary = read(whole[1])
     told = summary["provenance"]
-    stages = "base items pairs baselines compare none sft dpo grpo".split()
+    stages = "base items pairs baselines planted compare none sft dpo grpo".split()
     stages += "vqa sharpen tokens classify segment".split()
     assert told["code"] == {stage: [f"c0de-{stage}"] for stage in sorted(stages)}
     assert told["versions"]["torch"] == ["2.13.0"]
@@ -251,7 +251,7 @@ def test_missing_parts_are_named_and_the_rest_stands(study):
     html, reader, summary = read(out)
     named = ["vqa/bundled/grpo/seed2", "segment/bundled/dpo/seed1", "classify/bundled/sft/seed0"]
     named += ["model/bundled/sft/seed1/curves.json", "model/bundled/dpo/seed2/curves.json"]
-    assert {*named, "compare/bundled"} <= set(summary["missing"])
+    assert {*named, "compare/bundled/seed0"} <= set(summary["missing"])
     assert any("items.parquet" in line for line in summary["missing"])
     assert all(name in reader.words for name in named)
     assert metrics["report/missing"] == len(summary["missing"]) == 11

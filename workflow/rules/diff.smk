@@ -1,9 +1,12 @@
 # What visual tuning did inside the language model, on the seeds in diff.seeds and the bases that
 # have a model from before it (a base from the hub has none).
 
+FITTED = [f"diff.{key}" for key in ("kind", "on", "width", "k", "steps", "batch", "learning_rate")]
+STARTS = {f"start_{site.replace('.', '_')}": path for site, path in P.diff.start.items()}
+
 
 rule harvest:
-    """Collect one layer's activations before and after visual tuning."""
+    """Collect activations before and after visual tuning, with and without the image."""
     input:
         base="<results>/base/{base}",
         questions="<results>/items/seed{seed}",
@@ -23,19 +26,23 @@ rule harvest:
         runtime=60,
         gpu=1,
     params:
-        **PLAN.reads("diff.layer", "diff.tokens"),
+        **PLAN.reads("diff.layers", "diff.sites", "diff.tokens", "diff.store"),
     message:
         "harvest: {wildcards.base}, seed {wildcards.seed}"
     shell:
         "python -m steps harvest --params {PARAMS} --keys {params.reads}"
         " --base {wildcards.base} --seed {wildcards.seed}"
-        " --input base={input.base} --input items={input.questions}"
+        " --input base={input.base}"
+        " --input items={input.questions}"
         " --out {output} > {log} 2>&1"
 
 
 rule dictionary:
-    """Fit a TopK dictionary before, and carry it to after and to the null."""
+    """Fit a dictionary before, and carry it along both orders and their nulls."""
     input:
+        **STARTS,
+        base="<results>/base/{base}",
+        questions="<results>/items/seed{seed}",
         harvest="<results>/harvest/{base}/seed{seed}",
         code=code("dictionary"),
     output:
@@ -50,21 +57,27 @@ rule dictionary:
     threads: 1
     resources:
         mem_mb=3000,
-        runtime=120,
+        runtime=480,
+        gpu=1,
     params:
-        **PLAN.reads("diff.width", "diff.k", "diff.steps", "diff.batch", "diff.learning_rate"),
+        **PLAN.reads(*FITTED, "diff.start"),
     message:
         "dictionary: {wildcards.base}, seed {wildcards.seed}"
     shell:
         "python -m steps dictionary --params {PARAMS} --keys {params.reads}"
         " --base {wildcards.base} --seed {wildcards.seed}"
+        " --input base={input.base}"
+        " --input items={input.questions}"
         " --input harvest={input.harvest}"
-        " --out {output} > {log} 2>&1"
+        + "".join(f" --input {name}={path}" for name, path in STARTS.items())
+        + " --out {output} > {log} 2>&1"
 
 
 rule compare:
-    """How far features turned, against a same-budget continuation."""
+    """How far features turned along both orders, against same-budget continuations."""
     input:
+        base="<results>/base/{base}",
+        questions="<results>/items/seed{seed}",
         harvest="<results>/harvest/{base}/seed{seed}",
         dictionary="<results>/dictionary/{base}/seed{seed}",
         code=code("compare"),
@@ -80,13 +93,15 @@ rule compare:
     threads: 1
     resources:
         mem_mb=3000,
-        runtime=30,
+        runtime=60,
     params:
-        **PLAN.reads("diff.k"),
+        **PLAN.reads(),
     message:
         "compare: {wildcards.base}, seed {wildcards.seed}"
     shell:
-        "python -m steps compare --params {PARAMS} --keys {params.reads}"
+        "python -m steps compare --params {PARAMS}"
         " --base {wildcards.base} --seed {wildcards.seed}"
-        " --input harvest={input.harvest} --input dictionary={input.dictionary}"
+        " --input base={input.base} --input items={input.questions}"
+        " --input harvest={input.harvest}"
+        " --input dictionary={input.dictionary}"
         " --out {output} > {log} 2>&1"

@@ -19,7 +19,7 @@ rule reuse:
     benchmark:
         "<benchmarks>/reuse/{base}/{arm}/seed{seed}.tsv"
     wildcard_constraints:
-        base=one_of(PLAN.reused()),
+        base=one_of(PLAN.diffed("reuse")),
     threads: 1
     resources:
         mem_mb=4000,
@@ -62,7 +62,7 @@ rule newcomers:
     benchmark:
         "<benchmarks>/newcomers/{base}/seed{seed}.tsv"
     wildcard_constraints:
-        base=one_of(PLAN.reused()),
+        base=one_of(PLAN.diffed("reuse")),
     threads: 1
     resources:
         mem_mb=4000,
@@ -94,7 +94,7 @@ rule cost:
     benchmark:
         "<benchmarks>/cost/{base}.tsv"
     wildcard_constraints:
-        base=one_of(PLAN.reused()),
+        base=one_of(PLAN.diffed("reuse")),
     threads: 1
     resources:
         mem_mb=2000,

@@ -10,30 +10,38 @@ SHOWN = {
     "rotation": "rotation of features",
 }
 
-OWN_SEEDS = {"gaze": P.gaze.seeds}
+OWN_SEEDS = {"gaze": P.gaze.seeds, "turned": P.diff.seeds}
+LOCAL = ("reuse", "turned")  # for bases that keep a model from before images
+TRAINED = ("turned",)  # the untouched base is what these hold arms against
+DIFFING = ("compare", "quality", "controls", "spatial", "heads", "intervene", "atlas")
 READ = {
     stage: expand(
         f"<results>/{stage}/{{base}}/{{arm}}/seed{{seed}}",
         zip,
-        **PLAN.runs(OWN_SEEDS.get(stage)),
+        **PLAN.runs(
+            OWN_SEEDS.get(stage),
+            PLAN.diffed(stage) if stage in LOCAL else None,
+            PLAN.trained() if stage in TRAINED else None,
+        ),
     )
     for stage in ("model", *P.instruments)
-    if stage not in ("compare", "reuse")
+    if stage not in (*DIFFING, "stability")
 }
 if PLAN.probed():
     READ["baselines"] = expand("<results>/baselines/{base}/seed{seed}", base=P.bases, seed=P.seeds)
-if PLAN.reused():
-    READ["reuse"] = expand(
-        "<results>/reuse/{base}/{arm}/seed{seed}", zip, **PLAN.runs(bases=PLAN.reused())
-    )
+if PLAN.diffed("reuse"):
     READ["newcomers"] = expand(
-        "<results>/newcomers/{base}/seed{seed}", base=PLAN.reused(), seed=P.seeds
+        "<results>/newcomers/{base}/seed{seed}", base=PLAN.diffed("reuse"), seed=P.seeds
     )
-    READ["cost"] = expand("<results>/cost/{base}", base=PLAN.reused())
+    READ["cost"] = expand("<results>/cost/{base}", base=PLAN.diffed("reuse"))
+for stage in filter(PLAN.diffed, DIFFING):
+    READ[stage] = expand(
+        f"<results>/{stage}/{{base}}/seed{{seed}}", base=PLAN.diffed(stage), seed=P.diff.seeds
+    )
+if PLAN.diffed("stability"):
+    READ["stability"] = expand("<results>/stability/{base}", base=PLAN.diffed("stability"))
 if PLAN.diffed():
-    READ["compare"] = expand(
-        "<results>/compare/{base}/seed{seed}", base=PLAN.diffed(), seed=P.diff.seeds
-    )
+    READ["planted"] = expand("<results>/planted/seed{seed}", seed=P.diff.seeds)
 
 
 def report_labels(wildcards):
@@ -68,12 +76,14 @@ rule report:
         mem_mb=2000,
         runtime=15,
     params:
-        **PLAN.reads("study", "seeds", "bases", "arms", "instruments", "gaze.seeds", "report"),
+        **PLAN.reads(
+            "study", "seeds", "bases", "arms", "instruments", "gaze.seeds", "diff.seeds", "report"
+        ),
     message:
         "report: {RESULTS}/report/index.html"
     shell:
         "python -m steps report --params {PARAMS} --keys {params.reads}"
         " --input base={RESULTS}/base --input items={RESULTS}/items"
         " --input pairs={RESULTS}/pairs --input photos={input.photos}"
-        + "".join(f" --input {stage}={RESULTS}/{stage}" for stage in READ)
+        + "".join(f" --input {stage}={RESULTS}/{stage}" for stage in READ if READ[stage])
         + " --out {output} > {log} 2>&1"

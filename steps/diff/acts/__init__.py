@@ -1,0 +1,1 @@
+"""Features taken away and added."""

@@ -1,0 +1,1 @@
+"""Heads that drive features and answers."""

@@ -1,0 +1,1 @@
+"""Sparse dictionaries: how they are fitted, kept, and put in the model's place."""

@@ -1,0 +1,1 @@
+"""Features that tell where things are."""

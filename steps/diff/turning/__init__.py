@@ -1,0 +1,1 @@
+"""How far features turn, and beside what."""
