@@ -41,6 +41,8 @@ ARROWS: dict[str, tuple[str | None, str]] = {
     "F2": ("MF", "F"),
 }
 """Each dictionary's parent and cell, in the order in which they are fitted."""
+FINAL = "MF"
+"""The one whose features are looked at: of the tuned model with the image; arms go on from it."""
 NULLS = {"S": "S2", "D": "D2", "M": "M2", "MF": "F2"}
 """Each parent's null."""
 HALVES = {"S": 0, "S2": 1, "D": 1, "M": 1, "D2": 0, "M2": 0, "DF": 0, "MF": 0, "F2": 1}

@@ -16,6 +16,7 @@ import torch
 
 from steps.data.parse import lenient
 from steps.diff import reading
+from steps.diff.arrows import FINAL
 from steps.diff.leaves import cards, known, shown, tops
 from steps.diff.leaves.scenes import Card, Read
 from steps.diff.reading import ANSWER, IMAGE, QUESTION
@@ -25,7 +26,6 @@ from steps.models.look import Looked, square
 from steps.stage import StageError
 from steps.track import log
 
-NAME = "MF"  # the dictionary shown
 LABELS, WORDS, LENS = 5, 8, 7
 """How many labels, words fired on, and words promoted a card shows."""
 BATCH = 64  # questions answered at once
@@ -45,12 +45,12 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     want, seed = params.atlas, params.run.seed
     features = shown.tidy(pd.read_parquet(Path(inputs["compare"]) / "features.parquet"))
     spatial, heads = (_table(inputs, name) for name in ("spatial", "heads"))
-    there = {s: Path(inputs["dictionary"]) / s / NAME for s in features["site"].unique()}
+    there = {s: Path(inputs["dictionary"]) / s / FINAL for s in features["site"].unique()}
     there = {site: folder for site, folder in there.items() if folder.is_dir()}
     picks = shown.choose(features[features["site"].isin(there)], spatial, want.features, seed)
     if picks.empty:
         raise StageError(
-            f"no site has a living feature and a dictionary {NAME}: leave atlas out of "
+            f"no site has a living feature and a dictionary {FINAL}: leave atlas out of "
             "`instruments`, or give diff.sites whose dictionaries were fitted"
         )
     used = [site for site in there if site in set(picks["site"])]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from steps.data.speech import RELATIONS
 from steps.diff import reading, relations
+from steps.diff.arrows import FINAL
 from steps.diff.drivers import evidence, headmap, patching, swaps, targets
 from steps.diff.drivers.driving import Driven, mean
 from steps.diff.drivers.pairs import LEVEL, Pairs, pairs
@@ -27,9 +28,6 @@ from steps.models import load
 from steps.stage import StageError
 from steps.track import log
 
-NAME = "MF"
-"""The dictionary whose features are looked at, as in the spatial stage: of the tuned model on
-images, at the end of the path S, M, MF."""
 LEAST = 8
 """Scenes of a relation and its opposite in each half below which its features are left out."""
 DRAWS = 3
@@ -69,7 +67,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
             "mirror turns round: raise it"
         )
     sites = sorted(set(asked["site"]))
-    read = {site: saved.load(Path(inputs["dictionary"]) / site / NAME) for site in sites}
+    read = {site: saved.load(Path(inputs["dictionary"]) / site / FINAL) for site in sites}
     rates = targets.rates(model, processor, select.clean, read, want.batch)
     plain = targets.companions(asked, rates, rng)
     aims = [

@@ -21,12 +21,10 @@ import torch
 from steps.diff import relations
 from steps.diff.acts import asking, doseplot, foils, outcomes, removal, tally
 from steps.diff.acts.examine import TABLES, Asked, examine
+from steps.diff.arrows import FINAL
 from steps.diff.sae import saved
 from steps.models import load
 from steps.track import log
-
-MARKS = "MF"
-"""The dictionary whose features the spatial stage names: the tuned model's, with images."""
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
@@ -53,7 +51,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
         if not site.startswith("residual."):
             log.text(f"intervene: {site} is no residual stream and is left out")
             continue
-        marks: Any = saved.load(Path(inputs["dictionary"]) / site / MARKS)
+        marks: Any = saved.load(Path(inputs["dictionary"]) / site / FINAL)
         marks = marks.to(load.device())
         ranked = foils.ranking(spatial, turned, site)
         found = examine(tuned, untuned, processor, site, marks, ranked, asked, want, seed)

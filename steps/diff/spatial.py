@@ -1,7 +1,7 @@
 """Spatial features: which latents tell where one object lies, and do they follow the image?
 
 The tuned model reads questions about relations, whose wording is one and the same, and the
-dictionary of its image activations (MARKS) names the features. Each is asked:
+dictionary of its image activations (FINAL) names the features. Each is asked:
 
     does it tell a relation (`concepts`): chosen on one half of the scenes, reported on the other,
         beside permuted labels, random dictionaries, directions that need no dictionary
@@ -24,8 +24,8 @@ import torch
 from safetensors.torch import load_file
 
 from steps.diff import relations
+from steps.diff.arrows import FINAL
 from steps.diff.space import judged, passes, scored
-from steps.diff.space.passes import MARKS
 from steps.diff.space.spatial_picture import picture
 from steps.stage import StageError
 from steps.track import log
@@ -45,20 +45,20 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     Writes spatial.parquet (a row a living feature and relation, or axis), scenes.parquet (what the
     best features of each relation do on each scene), nulls.parquet, untestable.json (what there
     were too few scenes or features for, and why) and spatial.png. Returns `spatial/<site>/...`.
-    Raises StageError where no site has a dictionary of MARKS.
+    Raises StageError where no site has a dictionary of FINAL.
     """
     told, seed = params.spatial, params.run.seed
     torch.set_num_threads(params.run.threads)
     folder, compare, base = (Path(inputs[name]) for name in ("dictionary", "compare", "base"))
-    marks = passes.loaded(folder, MARKS)
+    marks = passes.loaded(folder, FINAL)
     if not marks:
-        raise StageError(f"{folder} holds no <site>/{MARKS}: run the stage `dictionary` first")
+        raise StageError(f"{folder} holds no <site>/{FINAL}: run the stage `dictionary` first")
     related = relations.draw(params.world, seed, told.scenes)
     spoken = related.take((related.table["story"] != "").to_numpy())
     rng = np.random.default_rng([seed, 37])
     reader = passes.Reader(base / "instruct", told.batch)
     seen = passes.plain(reader, related, marks, seed)
-    started = {name: scored.start(seen[name, MARKS], related.table) for name in marks}
+    started = {name: scored.start(seen[name, FINAL], related.table) for name in marks}
     sites = {name: site for name, (site, _) in started.items() if site}
     missing = {name: why for name, (_, why) in started.items()}
     kept = {name: site.features for name, site in sites.items()}
@@ -71,7 +71,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     first = passes.told(reader, spoken, passes.loaded(folder, STORIES_BEFORE), kept)
     nulls, features = [], pd.read_parquet(compare / "features.parquet")
     for name, site in sites.items():
-        plain = {"plain": seen[name, MARKS][scored.READ][:, site.features]}
+        plain = {"plain": seen[name, FINAL][scored.READ][:, site.features]}
         cells[name] |= said[name] | plain
         scored.select(site, cells[name], told.alpha)
         scored.follow(site, cells[name], rng)

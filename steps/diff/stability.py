@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from steps.diff.arrows import FINAL
 from steps.diff.sae import saved
 from steps.stage import StageError
 from steps.track import log
 
-NAME = "MF"  # the last dictionary of the order in which the model changes first
 BOUNDS = (0.7, 0.9)  # cosines from which two latents count as one
 RANK = 0.01  # singular values below this share of the largest span nothing
 
@@ -49,7 +49,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
                     "fit both again with one diff.sites"
                 )
             for site in sites[one]:
-                pair = [_rows(folders[seed] / site / NAME) for seed in (one, other)]
+                pair = [_rows(folders[seed] / site / FINAL) for seed in (one, other)]
                 rows += [(site, f"{one} {other}", *row) for row in matched(*pair).items()]
     table = pd.DataFrame(rows, columns=["site", "seeds", "measure", "value"])
     table.to_parquet(out / "stability.parquet", index=False)
@@ -58,7 +58,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
 
 
 def _sites(folder: Path) -> list[str]:
-    return [path.parent.parent.name for path in folder.glob(f"*/{NAME}/cfg.json")]
+    return [path.parent.parent.name for path in folder.glob(f"*/{FINAL}/cfg.json")]
 
 
 def _rows(folder: Path) -> np.ndarray:

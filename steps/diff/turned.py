@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from steps.diff.activations import TYPES
-from steps.diff.arrows import ARROWS, NULLS
+from steps.diff.arrows import ARROWS, FINAL, NULLS
 from steps.diff.turning import carry, energy, measures, nulls
 from steps.diff.turning.site import WORDS, Site
 from steps.track import log
 
-PARENT, CELL = "MF", "F"
+PARENT, CELL = FINAL, ARROWS[FINAL][1]
 RULES = ("beyond", "matched", "paired")
 
 

@@ -9,11 +9,12 @@ from tests import toy
 
 pytestmark = pytest.mark.slow
 
-ARMS, RESULTS = 6, 95
+ARMS, RESULTS = 6, 109
 """Arms of the stand-in, and results, on its one seed."""
 LOOKS = {"extract": 1, "features": 1, "classify": 1, "segment": 1, "vqa": 1, "report": 1}
 LOOKS |= {"sharpen": 1, "tokens": 1, "gaze": 1, "swap": 1, "forget": 1, "drift": 1, "localise": 1}
-LOOKS |= {"reuse": 1}
+LOOKS |= {"reuse": 1, "turned": 1}
+SPATIAL = dict.fromkeys(("spatial", "heads", "intervene", "atlas"), 1)
 CHANGES = {
     # key: the line in params.yaml, its new text, who reads it, what runs in all
     "grpo.beta": (r"^  beta: 0\.0$", "  beta: 0.5", {"grpo"}, {"grpo": 1} | LOOKS),
@@ -38,8 +39,10 @@ CHANGES = {
     "diff.width": (
         r"^  width: 640$",
         "  width: 64",
-        {"dictionary"},
-        {"dictionary": 1, "compare": 1, "report": 1},
+        {"dictionary", "quality", "controls", "turned"},
+        {"dictionary": 1, "compare": 1, "quality": 1, "stability": 1, "controls": 1, "report": 1}
+        | {"turned": ARMS - 1}
+        | SPATIAL,
     ),
     "report.samples": (r"^  samples: \d+$", "  samples: 3", {"report"}, {"report": 1}),
     "classify.digits_draws": (

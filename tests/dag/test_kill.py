@@ -96,7 +96,7 @@ def test_a_killed_study_completes_with_the_same_figures(engine, house, adopted, 
     }
     for path, content in results.items():
         assert (house / path).read_bytes() == content, path
-    assert len(results) == 95
+    assert len(results) == 109
 
 
 @pytest.mark.slow

@@ -241,7 +241,7 @@ def test_a_study_of_it_runs_to_its_report(there, tmp_path):
         assert told["forget/gap"] == pytest.approx(told["forget/lost"] - told["forget/gained"])
     stages = "base items pairs model classify segment vqa sharpen tokens gaze baselines".split()
     stages += ["swap", "forget", "drift", "localise"]
-    keys = ["study", "seeds", "bases", "arms", "instruments", "gaze.seeds", "report"]
+    keys = ["study", "seeds", "bases", "arms", "instruments", "gaze.seeds", "diff.seeds", "report"]
     told = run("report", "report", keys, {stage: stage for stage in stages}, seed=None)
     assert told["report/missing"] == 0
     page = (results / "report/index.html").read_text()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from steps.diff import reading
+from steps.diff.arrows import FINAL
 from steps.diff.relations import OPPOSITE, Related
 from steps.diff.sae import saved
 from steps.diff.space import concepts
@@ -21,9 +22,6 @@ from steps.diff.space.follows import Cells
 from steps.diff.space.pooled import Writer, pooled
 from steps.models import load
 
-MARKS = "MF"
-"""The dictionary whose features are asked for concepts: the tuned model's with images, at the end
-of the path S, M, MF. Its latents bear the numbers of those of S, M and D."""
 RANDOM = 3  # dictionaries drawn at random
 STOP = " ."  # said behind an answer: what a statement makes of itself is read there too
 Loaded = dict[str, Any]
@@ -64,10 +62,10 @@ def loaded(folder: Path, name: str) -> Loaded:
 
 
 def plain(reader: Reader, related: Related, marks: Loaded, seed: int) -> Seen:
-    """All codes of the questions: by site and MARKS, `raw` or a random dictionary's number."""
+    """All codes of the questions: by site and FINAL, `raw` or a random dictionary's number."""
     writers: dict[Any, Writer] = {}
     for site, trained in marks.items():
-        writers[site, MARKS] = Writer(site, trained.codes, ("question", "last"))
+        writers[site, FINAL] = Writer(site, trained.codes, ("question", "last"))
         writers[site, "raw"] = Writer(site, lambda x: x, READINGS)
         for draw in range(RANDOM):
             codes = concepts.random(trained, seed * RANDOM + draw)
