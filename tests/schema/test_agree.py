@@ -12,7 +12,7 @@ from tests.test_params import changed
 
 WRONG = [
     ("diff.k", 640, r"diff\.k = 640: give a number below diff\.width = 640"),
-    ("diff.batch", 130000, r"diff\.batch = 130000: give at most diff\.tokens = 120000"),
+    ("diff.batch", 70000, r"diff\.batch = 70000: give at most diff\.tokens = 60000"),
     ("world.sprites", "photos", r"items\.novel_share = 0\.2: give 1, because"),
     ("instruments", ["forget", "vqa"], r"instruments = forget, vqa: forget .*, add classify"),
     ("drift.reference", "sighted", r"drift\.reference = 'sighted': give an arm .*: none, continue"),
