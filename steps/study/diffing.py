@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,35 +162,47 @@ def section(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
     ]
     if links:
         parts.append(f"<p>Pages of features, to look at: {', '.join(links)}.</p>")
-    if told["turned"]:
-        arms = list(dict.fromkeys(arm for row in told["turned"] for arm in row["arms"]))
-        head = ["What each arm turned", *arms]
-        body = [
-            [row["label"], *(number(row["arms"].get(arm)) for arm in arms)]
-            for row in told["turned"]
-        ]
-        parts.append(markup.plain(head, body))
-    if told["overlap"]:
-        parts.append(markup.plain(*_overlap(told["overlap"])))
-    head, body = _table(told)
-    parts.append(markup.plain(head, body))
-    return "".join(parts)
+    return "".join([*parts, *(markup.plain(*table) for _, table in _tables(told))])
 
 
 def text(summary: dict[str, Any], base: str) -> str:
     """The same figures in Markdown."""
-    told, parts = summary["diff"][base], []
+    tables = _tables(summary["diff"][base])
+    return "\n".join(f"## {title}\n\n{markdown(*table)}" for title, table in tables)
+
+
+def _tables(told: dict[str, Any]) -> Iterator[tuple[str, tuple[list[str], list[list[str]]]]]:
+    """A base's tables, each with its title: head and rows."""
+    if told["planted"]:
+        yield "The method on known turns, points", _known(told["planted"])
     if told["turned"]:
         arms = list(dict.fromkeys(arm for row in told["turned"] for arm in row["arms"]))
-        body = [
+        rows = [
             [row["label"], *(number(row["arms"].get(arm)) for arm in arms)]
             for row in told["turned"]
         ]
-        parts.append("## What each arm turned\n\n" + markdown(["", *arms], body))
+        yield "What each arm turned", (["What each arm turned", *arms], rows)
     if told["overlap"]:
-        parts.append("## The same features?\n\n" + markdown(*_overlap(told["overlap"])))
-    parts.append("## Statement by statement\n\n" + markdown(*_table(told)))
-    return "\n".join(parts)
+        yield "The same features?", _overlap(told["overlap"])
+    yield "Statement by statement", _table(told)
+
+
+def _known(cases: dict[str, dict[str, float]]) -> tuple[list[str], list[list[str]]]:
+    """Of planted turns, what either rule finds among recovered atoms and all living features."""
+    head = ["Planted", "refused"]
+    keys = []
+    for rule, name in (("beyond", "beyond the null"), ("paired", "10° beyond their own")):
+        for end, of in (("", "atoms"), ("_any", "all")):
+            keys += [f"found{end}/{rule}", f"false{end}/{rule}"]
+            head += [f"{name}: found, {of}", f"false, {of}"]
+    head.append("true among the lowest quarter")
+    keys.append("quarter")
+    rows = [
+        [case.replace("_new", ", new tokens"), number(100 * values.get("refused", 0))]
+        + [number(100 * values[key]) if key in values else "" for key in keys]
+        for case, values in cases.items()
+    ]
+    return head, rows
 
 
 def _overlap(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
