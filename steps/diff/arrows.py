@@ -8,10 +8,10 @@ Each arrow continues its parent with a fresh optimiser and the steps, learning r
 of its null, both on scenes that the parent was not fitted on: on scenes seen before a null hardly
 moves, and fresh noise alone would be beyond it (stage `planted` measures both). Scenes are cut in
 two halves, which take turns along a path. What a null moves is drift; only what an arrow moves
-beyond it can be owed to the change of cell (Bricken et al. 2024, stage-wise model diffing;
-model_diffing.md 1.7 and 2.4). Warm starts keep latent j latent j. All inputs of a site are scaled
-by one number, the power of two that brings cell S's root mean square nearest to 1 (it divides
-biases exactly), so that norms do not leak into the comparison.
+beyond it can be owed to the change of cell (Bricken et al. 2024,
+transformer-circuits.pub/2024/model-diffing). Warm starts keep latent j latent j. All inputs of a
+site are scaled by one number, the power of two that brings cell S's root mean square nearest to 1
+(it divides biases exactly), so that norms do not leak into the comparison.
 
 An arrow means something only where its parent has converged: where the parent's null, as long and
 on the parent's own cell, leaves at least (1 - GATE) of its unexplained variance, or explains less

@@ -4,8 +4,8 @@ Stage `tuned` tuned the aligned model three times alike: behind images, behind s
 and behind images of other scenes. Here D, the dictionary of the aligned model with the image, is
 continued on each of them, with the image before it and the very same samples; D2 is the null of
 all, and DF, the continuation on the whole instruct-tuned model, stands beside them on the same
-footing. A share beyond the null that the controls reach too is owed to tuning, not to sight
-(model_diffing.md, C4). `seen` has the controls' budget; the instruct model had more.
+footing. A share beyond the null that the controls reach too is owed to tuning, not to sight.
+`seen` has the controls' budget; the instruct model had more.
 
 Shares are of the features settled for all four, so that differences are paired: features are drawn
 again, each with all its verdicts.

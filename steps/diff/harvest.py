@@ -1,6 +1,6 @@
 """Collect what the language model gives at some sites before and after visual tuning.
 
-Four cells (model_diffing.md 6.1): S and D of the language model before visual tuning, behind the
+Four cells: S and D of the language model before visual tuning, behind the
 aligned projector, M and F of the model after it. D and F read image, question and reference
 response (teacher forced); S and M read the scene told in words where the image was (its textual
 twin), so that both kinds of input say what the question is about. Padding is left out, and so are

@@ -8,13 +8,13 @@ null as in the stage `dictionary`; what turned is then asked of `nulls.turned`, 
     harder        a twentieth turned by 30 to 60 degrees
     nothing       none: fresh noise alone
     early         as tenth, from a dictionary that the gate lets pass after a quarter of the steps
-    undertrained  as tenth, at the learning rate of 6.8's under-trained one: the gate must refuse it
+    undertrained  as tenth, at a twentieth of the learning rate: the gate must refuse it
 
 In these, null and after go on with the tokens that the dictionary was fitted on. In `tenth_new`,
 `harder_new` and `nothing_new` both go on with tokens that it never saw. It matters: on tokens seen
 before, the null hardly moves, and what fresh noise alone does is then beyond it.
 
-The toy is the one of model_diffing.md 6.8. Two truths are told apart, because a dictionary is not
+Two truths are told apart, because a dictionary is not
 all atoms: of *recovered* features (cosine above .9 to an atom), and of all living ones by the atom
 nearest to them, most of those that are no atom being mixtures of several.
 """

@@ -1,8 +1,8 @@
 """What the dictionaries are worth: variance explained, and what splicing them in does to answers.
 
 On each cell its own dictionary stands beside those that have not been adapted to it: S on M and D,
-and S, M and D on F, by type of token (model_diffing.md 5, C2). MF is measured against a dictionary
-that starts at random and sees the same tokens, at the same learning rate and a higher one (C1).
+and S, M and D on F, by type of token. MF is measured against a dictionary
+that starts at random and sees the same tokens, at the same learning rate and a higher one.
 """
 
 import json

@@ -3,7 +3,7 @@
 Where tuning turns all activations alike, every feature turns with them. The orthogonal Procrustes
 problem finds that turn on activations of the same tokens: Q = argmin ||(X - mean) Q - (Y - mean)||,
 Q' Q = 1, solved by the singular vectors of (X - mean)'(Y - mean) (Schoenemann 1966). Beside
-cos(d, d') then stands cos(Q d, d') (model_diffing.md, N8). Where a few features make up most of the
+cos(d, d') then stands cos(Q d, d'). Where a few features make up most of the
 variance, Q may undo their own turns too: what is beyond the null behind Q is a lower bound.
 """
 

@@ -11,7 +11,7 @@
     keep       none of these
 
 That a latent comes alive is the dictionary's news, not the model's: `emerge` asks for latent
-scaling besides (model_diffing.md, C8). Whatever is alive in the null cannot have emerged in a model
+scaling besides. Whatever is alive in the null cannot have emerged in a model
 that did not change, so there the class is empty by construction; `born` counts what came alive.
 """
 

@@ -2,7 +2,7 @@
 
 E(j) is the mean of z_j^2 over the words of question and answer; E_v where the image stood before
 them, E_t where the scene was told. The ratio E_v / (E_v + E_t) is above one half for a feature that
-prefers vision. (The VLM paper computes both and selects by E_v alone, model_diffing.md 1.4.) Words
+prefers vision. (The code of 2602.08713 computes both and selects by E_v alone.) Words
 of a sample depend on each other, so the bootstrap draws whole samples, the same for both inputs.
 """
 

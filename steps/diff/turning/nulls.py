@@ -5,7 +5,7 @@ turns is drift. Three rules are kept beside each other, because they fail in dif
 `planted` measures how often, on activations whose truth is known):
 
     quantile   below the 1 % quantile of the null's cosines, among settled features
-    matched    the same among the null's features that fire alike (model_diffing.md 2.4)
+    matched    the same among the null's features that fire alike
     paired     at least 10 degrees further than the feature's own null, and further than all but 1 %
                fell short of theirs
 
