@@ -39,6 +39,7 @@ STATEMENTS = {
     "C24": "another seed finds the same features",
 }
 UNMEASURED = {
+    "C11": "no figure: too few features for left and right were found to tell",
     "C21": "not measured: no model from the middle of visual tuning is kept",
     "C24": "not measured: model diffing ran on one seed",
 }
