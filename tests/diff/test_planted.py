@@ -98,7 +98,7 @@ def test_what_was_planted_is_found(seed, tmp_path):
         assert told[f"{case}/false_any/beyond"] <= 0.03 and told[f"{case}/false_any/paired"] <= 0.01
         assert f"{case}/auroc/paired" not in told
     # tokens seen before hardly move the null, so that fresh noise alone is beyond its like
-    assert told["nothing/false/matched"] > 0.15 > 0.03 > told["nothing_new/false/matched"]
+    assert told["nothing/false/matched"] > 0.08 > 0.03 > told["nothing_new/false/matched"]
     # what the gate lets pass early is told by the paired rule without false alarms
     assert not told["early/refused"] and told["early/found/paired"] >= 0.85
     assert told["early/false/paired"] <= 0.015
