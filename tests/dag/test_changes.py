@@ -36,13 +36,11 @@ CHANGES = {
         {"classify", "baselines"},
         {"classify": ARMS, "forget": ARMS, "baselines": 1, "report": 1},
     ),
-    "diff.width": (
-        r"^  width: 640$",
-        "  width: 64",
-        {"dictionary", "quality", "controls", "turned"},
-        {"dictionary": 1, "compare": 1, "quality": 1, "stability": 1, "controls": 1, "report": 1}
-        | {"turned": ARMS - 1}
-        | SPATIAL,
+    "spatial.permutations": (
+        r"^  permutations: 200$",
+        "  permutations: 20",
+        {"spatial"},
+        SPATIAL | {"report": 1},
     ),
     "report.samples": (r"^  samples: \d+$", "  samples: 3", {"report"}, {"report": 1}),
     "classify.digits_draws": (
