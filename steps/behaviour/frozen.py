@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from steps.models.look import Looked
-from steps.models.sample import rendered
+from steps.models.sample import located, rendered
 
 
 def answers(folder: Path, count: int) -> tuple[pd.DataFrame, np.ndarray]:
@@ -73,15 +73,7 @@ def _encoded(
     processor: Any, texts: list[str], responses: list[str]
 ) -> tuple[Any, list[np.ndarray], Tensor]:
     """Ids and mask [N, P] of texts that end in responses, these's words, and tokens' places."""
-    found = processor.tokenizer(
-        texts,
-        padding=True,
-        padding_side="left",
-        add_special_tokens=False,
-        return_offsets_mapping=True,
-        return_tensors="pt",
-    )
-    places = found.pop("offset_mapping")
+    found, places = located(processor, texts)
     owners = []
     for text, response, place in zip(texts, responses, places, strict=True):
         first = len(text) - len(response)

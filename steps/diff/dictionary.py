@@ -48,19 +48,15 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     left: dict[tuple[str, str], float] = {}
     scale: dict[str, float] = {}
     at, x, behind = None, {}, 0
+    plans = arrows.plans(want, params.run.seed)
     for name, (parent, cell) in arrows.ARROWS.items():
-        if (cell, arrows.HALVES[name]) != at:
-            at, mine = (
-                (cell, arrows.HALVES[name]),
-                arrows.rows(harvest, cell, want.on, half=arrows.HALVES[name]),
-            )
+        half, plan = arrows.HALVES[name], plans[name]
+        if (cell, half) != at:
+            at, mine = (cell, half), arrows.rows(harvest, cell, want.on, half=half)
             if not scale:  # cell S comes first
                 mean, scale = _moments(stream.parts(inputs, cell, sites, mine))
-                made["start"] = {
-                    site: _begin(site, mean[site], scale[site], params) for site in sites
-                }
+                made["start"] = {s: _begin(s, mean[s], scale[s], params) for s in sites}
             x = _stored(inputs, cell, mine, scale)
-        plan = arrows.plans(want, params.run.seed)[name]
         source = x or _online(inputs, cell, mine, scale, plan)
         fitted = fit(source, made[parent or "start"], plan, kept[name], _note(name, behind))
         made[name] = {site: of.weights for site, of in fitted.items()}

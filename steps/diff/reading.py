@@ -14,7 +14,7 @@ from torch import Tensor
 
 from steps.diff import hooks
 from steps.models import load
-from steps.models.sample import rendered
+from steps.models.sample import located, rendered
 from steps.stage import StageError
 
 IMAGE, QUESTION, ANSWER, TOLD = range(4)
@@ -70,19 +70,12 @@ def asked(
     told = [""] * len(prompts) if scenes is None else [f"{scene} " for scene in scenes]
     texts = [scene + prompt for scene, prompt in zip(told, prompts, strict=True)]
     whole = rendered(processor, 0 if images is None else image_tokens, texts, begun)
-    found = processor.tokenizer(
-        whole,
-        padding=True,
-        padding_side="left",
-        add_special_tokens=False,
-        return_offsets_mapping=True,
-        return_tensors="pt",
-    )
+    found, places = located(processor, whole)
     ids, mask = found["input_ids"], found["attention_mask"]
     types = torch.full_like(ids, -1)
     for i, (text, scene, prompt, start) in enumerate(zip(whole, told, prompts, begun, strict=True)):
         asks = text.rindex(prompt.strip(), 0, len(text) - len(start))
-        ends = found["offset_mapping"][i, :, 1]
+        ends = places[i, :, 1]
         real = mask[i].bool() & (ends > 0)
         types[i, real & (ends > asks)] = QUESTION
         if scene:

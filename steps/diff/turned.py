@@ -64,7 +64,7 @@ def arrow(site: Site, parent: str, child: Any, x: Tensor) -> pd.DataFrame:
     after, _ = measures.activity(child, x, types, len(TYPES), groups)
     before, drift = site.look(parent, cell), site.look(null, cell)
     start = site.load(parent).weights["W_dec"]
-    gone = carry.refused(site, parent)
+    gone = not site.passed[parent]["converged"]
     frame = pd.DataFrame({"feature": np.arange(len(start)), "refused": gone})
     frame["cosine"] = measures.cosines(start, child.weights["W_dec"])
     frame["cosine_null"] = measures.cosines(start, site.load(null).weights["W_dec"])

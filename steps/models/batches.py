@@ -57,9 +57,7 @@ def pack(rows: list[tuple[list[int], list[tuple[list[int], list[int]]]]]) -> Pac
     return Packed(ids, positions, segments, labels)
 
 
-def _segments(
-    view: View, lexicon: Lexicon, rng, recipe, kinds, count: int, captions: float
-) -> list:
+def segments(view: View, lexicon: Lexicon, rng, recipe, kinds, count: int, captions: float) -> list:
     """`count` random requests about a scene, a share of them for captions: prompts, responses."""
     out = []
     for _ in range(8 * count):
@@ -91,7 +89,7 @@ def seen(
     prefix = lexicon.encode("user :") + [lexicon[IMAGE]] * patches
     count, captions = recipe.image_questions, recipe.captions
     rows = [
-        (prefix, _segments(View(scenes, i), lexicon, rng, recipe, kinds, count, captions))
+        (prefix, segments(View(scenes, i), lexicon, rng, recipe, kinds, count, captions))
         for i in range(images)
     ]
     batch = pack(rows)
@@ -127,11 +125,11 @@ def told(
     for i in range(stories):
         view = View(scenes, i)
         if rng.random() < 0.1:
-            segs = _segments(view, lexicon, rng, recipe, ("fact",), count, 0.0)
+            segs = segments(view, lexicon, rng, recipe, ("fact",), count, 0.0)
             rows.append((lexicon.encode("user :"), segs))
             continue
         story, view.pairs = twin(view, rng)
         prefix = lexicon.encode("user : " + story)
-        segs = _segments(view, lexicon, rng, recipe, kinds, count, recipe.captions)
+        segs = segments(view, lexicon, rng, recipe, kinds, count, recipe.captions)
         rows.append((prefix, segs))
     return pack(rows)

@@ -50,6 +50,22 @@ def prompts(processor: Any, image_tokens: int, texts: list[str], begun: list[str
     )
 
 
+def located(processor: Any, texts: list[str]) -> tuple[Any, Any]:
+    """Token ids and mask [N, P] of ready texts, padded on the left; and where each token lies.
+
+    The last is int64 [N, P, 2]: first and one past the last letter of its text, 0 for padding.
+    """
+    found = processor.tokenizer(
+        texts,
+        padding=True,
+        padding_side="left",
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        return_tensors="pt",
+    )
+    return found, found.pop("offset_mapping")
+
+
 def draw(
     model: Any,
     processor: Any,

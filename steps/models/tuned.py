@@ -16,7 +16,6 @@ text alone are the same batch in all three.
 import json
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from steps.models import batches
 from steps.models.batches import Packed, Source
 from steps.models.fit import fit
 from steps.models.packed import loss
-from steps.models.tokenizer import EOS, IMAGE, Lexicon
+from steps.models.tokenizer import IMAGE, Lexicon
 from steps.stage import StageError
 
 BEFORE = ("seen", "told", "shuffled")
@@ -75,7 +74,9 @@ class Draw(Source):
             view = View(scenes, i)
             story, view.pairs = twin(view, rng)  # may be asked for: what the telling holds
             prefix = self.lexicon.encode(f"user : {story}" if self.before == "told" else "user :")
-            asked = self._asked(view, rng, kinds)
+            recipe = self.recipe
+            counts = (recipe.image_questions, recipe.captions)
+            asked = batches.segments(view, self.lexicon, rng, recipe, kinds, *counts)
             rows.append((prefix if self.before == "told" else prefix + patches, asked))
         batch = batches.pack(rows)
         if self.before != "told":
@@ -83,18 +84,6 @@ class Draw(Source):
             own = self.before == "seen"
             batch.images = images if own else images[elsewhere(size, rng)]
         return batch
-
-    def _asked(self, view: View, rng: np.random.Generator, kinds: tuple[str, ...]) -> list:
-        """Questions about a scene as `batches.seen` draws them: token ids of prompt, response."""
-        recipe, count, words = self.recipe, self.recipe.image_questions, self.lexicon.encode
-        tried = (
-            requests.request(view, rng, kinds, recipe.style_b, recipe.captions)
-            for _ in range(8 * count)
-        )
-        return [
-            (words(r.prompt + " assistant :"), words(r.response) + [self.lexicon[EOS]])
-            for r in islice(filter(None, tried), count)
-        ]
 
 
 def elsewhere(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -109,11 +98,11 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     """Tune the aligned model of inputs['base'] three times.
 
     Writes seen/, told/ and shuffled/, each a whole VLM in Hugging Face's layout, and losses.json.
-    params: `world`, `tuned` (a part as
-    `recipe.instruct` is) and what `recipe` says of requests, growing scenes and the tower's share
-    of the rates. A killed run goes on from params.run.checkpoints. Beside the losses of training
-    stand those on unseen scenes, of answers behind the scene's own image and behind a grey one:
-    the less the second tells, the more the model looks.
+    params: `world`, `tuned` (a part as `recipe.instruct` is) and what `recipe` says of requests,
+    growing scenes and the tower's share of the rates. A killed run goes on from
+    params.run.checkpoints. Beside the losses of training stand those on unseen scenes, of answers
+    behind the scene's own image and behind a grey one: the less the second tells, the more the
+    model looks.
     """
     from steps.models import attention, load
 

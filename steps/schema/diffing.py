@@ -4,25 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from steps.schema.section import Count, Rate, Section, Seeds, Share, Whole
+from steps.schema.section import Count, Rate, Section, Seeds, Share, Whole, once
 
 Site = Annotated[str, StringConstraints(pattern=r"^(residual|heads|mlp)\.[0-9]+$")]
 """A place in the language model: what a layer gives, what its heads hand over, its MLP's output."""
-
-
-def _once(values: list) -> list:
-    if len(set(values)) < len(values):
-        raise ValueError("each only once")
-    return values
 
 
 class Diff(Section):
     """Dictionaries over the language model's activations."""
 
     seeds: Seeds
-    layers: Annotated[list[Whole], Field(min_length=1), AfterValidator(_once)]
+    layers: Annotated[list[Whole], Field(min_length=1), AfterValidator(once)]
     sites: Annotated[
-        list[Literal["residual", "heads", "mlp"]], Field(min_length=1), AfterValidator(_once)
+        list[Literal["residual", "heads", "mlp"]], Field(min_length=1), AfterValidator(once)
     ]
     tokens: Count
     store: bool
@@ -66,7 +60,7 @@ class Intervene(Section):
     features: Count
     foils: Count
     doses: Annotated[list[float], Field(min_length=1)]
-    groups: Annotated[list[Count], Field(min_length=1), AfterValidator(_once)]
+    groups: Annotated[list[Count], Field(min_length=1), AfterValidator(once)]
     batch: Count
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from steps.schema.section import Count, Rate, Section, Seeds, Share, Whole
+from steps.schema.section import Count, Rate, Section, Seeds, Share, Whole, once
 from steps.schema.training import Part
 
 Penalties = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
@@ -14,12 +14,6 @@ def _with_ridge(kinds: list[str]) -> list[str]:
     if "ridge" not in kinds or len(set(kinds)) < len(kinds):
         raise ValueError("ridge must be among them, and each at most once")
     return kinds
-
-
-def _once(values: list[float]) -> list[float]:
-    if len(set(values)) < len(values):
-        raise ValueError("each value at most once")
-    return values
 
 
 class Extract(Section):
@@ -150,7 +144,7 @@ class Swap(Section):
     batch: Count
     max_tokens: Count
     margin: bool
-    merges: Annotated[list[Share], AfterValidator(_once)]
+    merges: Annotated[list[Share], AfterValidator(once)]
 
 
 class Forget(Section):

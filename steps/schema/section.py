@@ -14,6 +14,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+def once(values: list) -> list:
+    """A list as it is; raises ValueError where a value stands in it twice."""
+    if len(set(values)) < len(values):
+        raise ValueError("each value at most once")
+    return values
+
+
 Count = Annotated[int, Field(ge=1)]
 """A whole number of at least 1."""
 Whole = Annotated[int, Field(ge=0)]

@@ -28,11 +28,6 @@ def everywhere(inputs: dict[str, Path]) -> Sites:
     return {name: Site(inputs, folder / name) for name in gate(folder)}
 
 
-def refused(site: Site, parent: str) -> bool:
-    """Whether a dictionary had not converged, as the fit's gate found."""
-    return not gate(site.folder.parent)[site.folder.name][parent]["converged"]
-
-
 def activations_of(model: Path, inputs: dict[str, Path], of: Sites, cell: str) -> dict[str, Tensor]:
     """What a VLM's folder gives at each site where the harvest's cell has its own model's.
 

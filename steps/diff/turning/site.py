@@ -35,8 +35,8 @@ class Site:
     """The dictionaries in a site's folder, and the harvest's activations there.
 
     quality: variance unexplained on held-out scenes, active latents and the dead, by dictionary.
-    fits: what an orthogonal map between cells explains. refused: orders whose parent had not
-    converged or whose child had not followed.
+    fits: what an orthogonal map between cells explains. passed: the gate's verdicts. refused:
+    orders whose parent had not converged or whose child had not followed.
     """
 
     def __init__(self, inputs: dict[str, Path], folder: Path) -> None:
@@ -46,7 +46,7 @@ class Site:
         """
         self.inputs, self.folder = inputs, folder
         self.harvest = Path(inputs["harvest"])
-        passed = gate(folder.parent)[folder.name]
+        self.passed = passed = gate(folder.parent)[folder.name]
         self.refused = {
             order
             for order, (parent, child, _) in ORDERS.items()
