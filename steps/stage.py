@@ -113,7 +113,7 @@ def execute(
     status, metrics = "failed", {}
     try:
         module = importlib.import_module(STAGES[stage])
-        _seed(seed or 0, threads)
+        seeded(seed or 0, threads)
         metrics = _numbers(stage, module.run(view, inputs, temporary))
         (temporary / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True))
         manifest.write(temporary, {**facts, "versions": versions()})
@@ -148,7 +148,7 @@ def _threads() -> int:
     return int(said)
 
 
-def _seed(seed: int, threads: int) -> None:
+def seeded(seed: int, threads: int) -> None:
     """Seed what the stage's module has imported. A stage's own generators come on top."""
     random.seed(seed)
     if numpy := sys.modules.get("numpy"):

@@ -131,6 +131,20 @@ class Log:
                         self._append(event)
                 return
 
+    def handed(self) -> dict[str, Any] | None:
+        """What another process needs to go on with this log (`taken`); None where none is open."""
+        if self._fd is None:
+            return None
+        return {"root": self._root, "path": self._path, "out": self._out, "final": self._final}
+
+    def taken(self, log: dict[str, Any] | None) -> None:
+        """Go on with a log that the process that started this one has opened."""
+        if log is not None:
+            self._root, self._path = log["root"], log["path"]
+            self._out, self._final = log["out"], log["final"]
+            self._synced, self._torn = time.monotonic(), False
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+
     def _open(self, root: Path, name: str, out: Path | None, final: Path | None) -> None:
         self._close()
         self._root, self._path = root, root / spool.EVENTS / name

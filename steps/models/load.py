@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steps import gpus
 from steps.stage import Missing
 
 if TYPE_CHECKING:
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def device() -> str:
-    """Where models run: `cuda` on a machine that has it, else `cpu`."""
+    """Where models run: `cuda` on a machine that has it, with a GPU of its own, else `cpu`."""
     import torch
 
+    gpus.take()
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from steps import ranks
+
 
 class Drawn(NamedTuple):
     """Sampled answers: words, token ids [N, draws, T], the padding id after an answer's end.
@@ -131,7 +133,8 @@ def sample(
             words[..., t] = torch.where(done, rules.pad_token_id, drawn)
             logps[..., t] = scores.gather(-1, drawn[..., None])[..., 0] - total
             done |= torch.isin(drawn, stop)
-            if done.all() or t + 1 == max_tokens:
+            # With weights in shares, a process whose answers have ended still hands out its own.
+            if ranks.every(bool(done.all()), place) or t + 1 == max_tokens:
                 break
             seen = torch.cat([seen, apart], -1)
             out = model(

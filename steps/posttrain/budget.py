@@ -1,12 +1,12 @@
 """What an arm's training cost, in four currencies: steps, tokens, image encodings, FLOPs.
 
 FLOPs are counted from sizes, not measured: a forward pass costs 2 N for each token that a part
-with N parameters reads, the gradients of its weights 2 N, and 2 N more those of what it reads, if
-anything at or before it is trained (Kaplan et al. 2020, 2001.08361, table 1: 6 N in all where all
-is trained; attention's share, which grows with length, is left out). The tower and the projector
-read image tokens, the language model (its tied embedding counted once, as the output layer) reads
-all tokens. What the answers of a group, or of a pair, begin with is read once, as it is run (see
-`steps.models.grouped`): their image, their question and the words that they share.
+with N parameters reads, the gradients of its trained weights 2 each, and those of what it reads 2 N
+more, if anything at or before it is trained (Kaplan et al. 2020, 2001.08361, table 1: 6 N in all
+where all is trained; attention's share, which grows with length, is left out). The tower and the
+projector read image tokens, the language model (its tied embedding counted once, as the output
+layer) reads all tokens. What the answers of a group, or of a pair, begin with is read once, as it
+is run (see `steps.models.grouped`): their image, their question and the words that they share.
 """
 
 from dataclasses import dataclass
@@ -42,10 +42,18 @@ def part(name: str) -> str:
 
 
 def sizes(model: Any) -> dict[str, int]:
-    """Parameters in each of `PARTS`; tied ones once."""
+    """Parameters in each of `PARTS`; tied ones once, and no copy that PEFT keeps aside."""
     found = dict.fromkeys(PARTS, 0)
     for name, weights in model.named_parameters():
-        found[part(name)] += weights.numel()
+        found[part(name)] += weights.numel() * ("original_module" not in name)
+    return found
+
+
+def trainable(model: Any) -> dict[str, int]:
+    """Parameters in each of `PARTS` that are trained."""
+    found = dict.fromkeys(PARTS, 0)
+    for name, weights in model.named_parameters():
+        found[part(name)] += weights.numel() * weights.requires_grad
     return found
 
 
@@ -101,16 +109,15 @@ def spent(
     it is held to. rollouts: forward passes that sampled answers, each position once (the keys and
     values of earlier ones are kept).
     """
-    n = sizes(model)
+    n, moved = sizes(model), trainable(model)
     per_image = model.config.image_seq_length
-    moved = {part(name) for name, weights in model.named_parameters() if weights.requires_grad}
 
     def forward(passes: Passes, trains: bool = False) -> float:
         flops, read = 0.0, dict.fromkeys(PARTS, passes.images * per_image)
         read["language"] = passes.tokens
         for number, name in enumerate(PARTS):
-            back = bool(moved & set(PARTS[: number + 1])) + (name in moved) if trains else 0
-            flops += 2.0 * (1 + back) * n[name] * read[name]
+            back = trains and any(moved[before] for before in PARTS[: number + 1])
+            flops += 2.0 * ((1 + back) * n[name] + trains * moved[name]) * read[name]
         return flops
 
     return {

@@ -14,34 +14,56 @@ run with a sentence.
 """
 
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from steps import ranks
 from steps.models.grouped import grouped
-from steps.posttrain import budget, history, loop, questions, rewards, rollouts, save, settings
+from steps.posttrain import (
+    adapters,
+    budget,
+    history,
+    loop,
+    questions,
+    rewards,
+    rollouts,
+    save,
+    settings,
+)
 from steps.posttrain.credit import known, show
 from steps.posttrain.dose import Frozen
+from steps.stage import StageError
 from steps.track import log
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     """Stage `grpo`: sample, reward, train; write the model and its metrics."""
+    return ranks.spread(train, params, inputs, out)
+
+
+def train(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
+    """What each of the stage's processes does; the first gives metrics."""
     from steps.posttrain.credit.trainer import CreditTrainer
 
     # TRL is pinned, and tests hold what is used of it.
     warnings.filterwarnings("ignore", "You are using 'rollout_func'", UserWarning)
     told = params.grpo
+    if told.sampler == "vllm" and find_spec("vllm") is None:
+        raise StageError(
+            "grpo.sampler = 'vllm': vLLM is not installed; install one that fits this torch, or "
+            "set it to own"
+        )
     items = questions.kept(inputs["pairs"])
     sequence = questions.order(len(items), told.steps * told.prompts, params.run.seed)
     model, processor = save.begin(inputs["base"], told.parts)
-    with loop.workplace(params.run) as folder, grouped(model) as reads:
-        args = arguments(params, folder)
+    with ranks.workplace(params.run) as folder, grouped(model) as reads:
         trainer = CreditTrainer(
             model=model,
             reward_funcs=rewards.named(told.reward, params.run.seed or 0),
-            args=args,
+            args=arguments(params, folder),
             told=told,
             depends=known.words(processor, model.config.image_seq_length, items)
             if told.credit == "oracle"
@@ -50,18 +72,23 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
             reads=reads,
             train_dataset=dataset(items, inputs["items"] / "train_images.npy", sequence),
             processing_class=processor,
-            rollout_func=rollouts.rollouts,
+            peft_config=adapters.config(params.train.lora, model, told.parts),
+            rollout_func=rollouts.rollouts if told.sampler == "own" else None,
         )
         points = loop.fit(trainer, params.run, "grpo.learning_rate")
     asked = budget.lengths(
         processor, model.config.image_seq_length, list(items["prompt"]), [""] * len(items)
     )
     spent = _passes(trainer, points, asked[sequence])
-    moved = save.finish(model, inputs, out)
-    log.figure(show.page(trainer, items, inputs["items"] / "train_images.npy", out))
-    settings.write(args, out)
+    cost = budget.spent(model, told.steps, **spent)
+    page = show.page(trainer, items, inputs["items"] / "train_images.npy", out)
+    moved = save.finish(trainer, inputs, out)
+    if not ranks.main():
+        return {}
+    log.figure(page)
+    settings.write(trainer.args, out)
     history.write(points, out)
-    return {**history.ends(points), **budget.spent(model, told.steps, **spent), **moved}
+    return {**history.ends(points), **cost, **moved}
 
 
 def _passes(trainer: Any, points: list[dict[str, float]], asked: np.ndarray) -> dict[str, Any]:
@@ -102,7 +129,8 @@ def arguments(params: Any, folder: Path) -> Any:
     from trl import GRPOConfig
 
     told, train = params.grpo, params.train
-    rows = settings.batches(told.prompts * told.generations, told.micro_batch)
+    size = told.prompts * told.generations
+    rows = settings.batches(size, told.micro_batch, train.processes)
     return GRPOConfig(
         **settings.shared(train, params.run, folder, told.steps, told.learning_rate),
         **rows,
@@ -118,7 +146,10 @@ def arguments(params: Any, folder: Path) -> Any:
         top_k=0,
         min_p=None,
         repetition_penalty=1.0,
-        use_vllm=False,
+        use_vllm=told.sampler == "vllm",
+        vllm_mode="colocate",
+        vllm_gpu_memory_utilization=told.vllm_memory,
+        vllm_importance_sampling_correction=True,
         # The objective.
         loss_type=told.loss,
         scale_rewards=told.scale,

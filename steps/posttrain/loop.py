@@ -4,37 +4,19 @@ import logging
 import math
 import shutil
 import sys
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from transformers import PrinterCallback, TrainerCallback
 
+from steps import ranks
 from steps.params import Run
-from steps.place import private
 from steps.stage import StageError
 from steps.track import log
 
 KEEP = 2
 """Complete checkpoints kept: an orphan of a killed engine may still put its own in place."""
-
-
-@contextmanager
-def workplace(run: Run) -> Iterator[Path]:
-    """A folder of this process's own for a trainer to write into, removed at the end."""
-    if run.checkpoints is None:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)
-        return
-    folder = private(run.checkpoints / "work")
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def fit(trainer: Any, run: Run, key: str, name: str = "train") -> list[dict[str, float]]:
@@ -86,8 +68,9 @@ class Watch(TrainerCallback):
 
         Trainer of transformers 5.23 writes a LLaVA's weights under their old names and reads them
         under the new ones: it finds none, warns, and would train on from the base's weights.
+        Adapters and sharded weights have no old names.
         """
-        if self.resumed is not None:
+        if self.resumed is not None and (self.resumed / "config.json").is_file():
             kept = type(model).from_pretrained(self.resumed, dtype=model.dtype)
             model.load_state_dict(kept.state_dict(), strict=True)
 
@@ -96,7 +79,9 @@ class Watch(TrainerCallback):
         import torch
 
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        self._finite("gradient", torch.nn.utils.get_total_norm(gradients).item(), state)
+        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # where it is sharded
+        self._finite("gradient", norm.item(), state)
 
     def on_step_end(self, args, state, control, **_) -> Any:
         """Log at each checkpoint and at the end, so that a resumed curve has the same points."""
@@ -113,7 +98,7 @@ class Watch(TrainerCallback):
         values = {k: v for k, v in logs.items() if isinstance(v, (int, float)) and k != "epoch"}
         named = {f"{self.name}/{k}": v for k, v in values.items() if v == v}
         log.metrics(named, state.global_step)
-        if args.disable_tqdm:
+        if args.disable_tqdm and ranks.main():
             told = [f"{k} {values[k]:.4g}" for k in ("loss", "reward", "grad_norm") if k in values]
             print(f"step {state.global_step}/{state.max_steps}", *told, file=sys.stderr)
 
@@ -121,13 +106,19 @@ class Watch(TrainerCallback):
         """Rename a checkpoint, once it is whole, to the name that `newest` looks for."""
         if self.checkpoints is None:
             return
+        ranks.wait()  # each process writes a part
+        if ranks.main():
+            self._place(args, state, self.checkpoints)
+        ranks.wait()
+
+    def _place(self, args: Any, state: Any, checkpoints: Path) -> None:
         written = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        place = self.checkpoints / f"step-{state.global_step}"
+        place = checkpoints / f"step-{state.global_step}"
         try:
             written.rename(place)
         except OSError:  # another process with the same parameters and code has put it there
             shutil.rmtree(written)
-        for old in sorted(self.checkpoints.glob("step-*"), key=_step)[:-KEEP]:
+        for old in sorted(checkpoints.glob("step-*"), key=_step)[:-KEEP]:
             shutil.rmtree(old, ignore_errors=True)
 
     def _finite(self, what: str, value: float, state: Any) -> None:

@@ -5,6 +5,7 @@ k-th batches hold the same questions). The sequence is fixed here, outside TRL, 
 told to read it as it stands: each of them would shuffle in its own way.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class Pictures:
     what it holds) without the images.
     """
 
-    def __init__(self, path: Path, columns: dict[str, list[Any]]):
+    def __init__(self, path: Path, columns: dict[str, Sequence[Any]]):
         self.path, self.columns = path, columns
         self._images: np.ndarray | None = None
 
@@ -79,22 +80,26 @@ class Pictures:
 
 
 def dataset(
-    questions: pd.DataFrame, images: Path, sequence: np.ndarray, **columns: list[Any]
+    questions: pd.DataFrame,
+    images: Path,
+    sequence: np.ndarray,
+    use: str = "train",
+    **columns: Sequence[Any],
 ) -> Any:
     """A `datasets.Dataset` of `questions[sequence]`: `prompt`, `image` and the columns given.
 
     questions: has `prompt` and `image`, the row of an image in the array at `images`.
-    columns: name to one value an item of `questions`.
+    use: what it is read for. columns: name to one value an item of `questions`.
     """
     from datasets import Dataset
 
-    columns = {"prompt": [asked(p) for p in questions["prompt"]], **columns}
-    columns["at"] = questions["image"].tolist()
+    found: dict[str, Any] = {"prompt": [asked(p) for p in questions["prompt"]], **columns}
+    found["at"] = questions["image"].tolist()
     # The same for two arms that see the same items in the same order.
     digest = sha256(" ".join(questions["item"].iloc[sequence]).encode()).hexdigest()
-    log.dataset(images.name.removesuffix("_images.npy"), digest[:16], "train")
+    log.dataset(images.name.removesuffix("_images.npy"), digest[:16], use)
     rows = Dataset.from_dict({"row": [int(i) for i in sequence]})
-    return rows.with_transform(Pictures(images, columns))
+    return rows.with_transform(Pictures(images, found))
 
 
 def asked(prompt: str) -> list[dict[str, str]]:

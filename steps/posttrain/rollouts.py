@@ -23,6 +23,8 @@ def rollouts(asked: list[list[dict[str, Any]]], trainer: Any) -> dict[str, Any]:
     group = args.num_generations
     once = [{part["type"]: part for part in turns[0]["content"]} for turns in asked[::group]]
     texts = [turn["text"]["text"] for turn in once]
+    mode = model.training
+    model.eval()  # where activations are computed again, a model in training keeps no cache
     batch, (drawn, logps) = draw(
         model,
         processor,
@@ -34,6 +36,7 @@ def rollouts(asked: list[list[dict[str, Any]]], trainer: Any) -> dict[str, Any]:
         args.temperature,
         torch.default_generator,
     )
+    model.train(mode)
     rows = zip(batch["input_ids"].cpu(), batch["attention_mask"].bool().cpu(), strict=True)
     read = [ids[mask].tolist() for ids, mask in rows]
     ends = set(trainer.eos_token_ids)

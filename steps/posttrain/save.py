@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from steps import ranks
 from steps.posttrain.budget import PARTS, part
 from steps.track import log
 
@@ -26,8 +27,9 @@ def model(trained: Any, base: Path, out: Path) -> None:
 
     Trainers touch configurations in passing (padding, tags, names); none of that is kept.
     """
+    there = set(out.iterdir())
     trained.save_pretrained(out)
-    for path in out.iterdir():
+    for path in set(out.iterdir()) - there:
         if not path.name.endswith(WEIGHTS):
             path.unlink()
     for path in (base / "instruct").iterdir():
@@ -35,13 +37,36 @@ def model(trained: Any, base: Path, out: Path) -> None:
             shutil.copyfile(path, out / path.name)
 
 
-def finish(trained: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
-    """Write the model to `out` and tell how far it moved, measured on what was written."""
+def finish(trainer: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
+    """Write the trained model to `out` and tell how far it moved, measured on what was written.
+
+    Of several processes all call it, because each may hold a share of the weights; the first
+    writes, and the others tell nothing.
+    """
     from steps.models import load
+    from steps.posttrain.adapters import merged
     from steps.posttrain.dose import dose
 
-    model(trained, inputs["base"], out)
+    base, trained = inputs["base"] / "instruct", trainer.model
+    if trainer.args.fsdp:
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        trained = whole(trained, weights, base) if ranks.main() else None
+    if not ranks.main():
+        return {}
+    model(merged(trained), inputs["base"], out)
     log.model(out)
-    base = inputs["base"] / "instruct"
     new, old = (load.vlm(folder).to(load.device()) for folder in (out, base))
     return dose(new, old, load.processor(base), inputs["items"])
+
+
+def whole(sharded: Any, weights: dict[str, Any], base: Path) -> Any:
+    """A model of one piece, as the base in a folder, with all weights of a sharded one by name."""
+    from peft import PeftModel, get_peft_model
+
+    from steps.models import load
+
+    model = load.vlm(base)
+    if isinstance(sharded, PeftModel):
+        model = get_peft_model(model, sharded.peft_config["default"])
+    model.load_state_dict(weights)
+    return model

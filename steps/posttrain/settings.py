@@ -23,9 +23,9 @@ def shared(train: Any, run: Run, folder: Path, steps: int, learning_rate: float)
     folder: where checkpoints are written before they are put in place. steps: optimiser steps.
     Batch sizes are the method's own (`batches`): what a batch counts differs between them.
     """
-    import torch
+    from steps.models.load import device
 
-    gpu = torch.cuda.is_available()
+    gpu, together = device() == "cuda", train.processes > 1
     return {
         "output_dir": str(folder),
         "learning_rate": learning_rate,
@@ -40,11 +40,13 @@ def shared(train: Any, run: Run, folder: Path, steps: int, learning_rate: float)
         "max_grad_norm": train.clip,
         "lr_scheduler_type": SCHEDULES[train.schedule],
         "warmup_steps": round(train.warmup * steps),
-        # float32 throughout, nothing recomputed, nothing random but the sampling of answers.
-        "bf16": False,
+        # Weights and their updates in float32, whatever the products are in; nothing random but
+        # the sampling of answers.
+        "bf16": train.precision == "bfloat16",
         "fp16": False,
         "tf32": False if gpu else None,
-        "activation_checkpointing": False,
+        "activation_checkpointing": train.recompute and not train.shard,
+        "activation_checkpointing_kwargs": {"use_reentrant": False},
         "torch_compile": False,
         "use_liger_kernel": False,
         "neftune_noise_alpha": None,
@@ -53,6 +55,18 @@ def shared(train: Any, run: Run, folder: Path, steps: int, learning_rate: float)
         "seed": run.seed or 0,
         "data_seed": run.seed or 0,
         "use_cpu": not gpu,
+        # Several processes: each a share of every batch, with all weights or a share of them.
+        "ddp_backend": "gloo" if together and not gpu else None,
+        "ddp_find_unused_parameters": together and not train.shard,
+        "fsdp": train.shard,
+        "fsdp_config": {
+            "version": 2,
+            "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+            "state_dict_type": "SHARDED_STATE_DICT",
+            "activation_checkpointing": train.recompute,
+        }
+        if train.shard
+        else None,
         # Items come in the order in which they stand, with all their columns.
         "train_sampling_strategy": "sequential",
         "remove_unused_columns": False,
@@ -80,8 +94,12 @@ def shared(train: Any, run: Run, folder: Path, steps: int, learning_rate: float)
     }
 
 
-def batches(rows: int, micro: int) -> dict[str, int]:
-    """Batch arguments for `rows` rows in an optimiser step, at most `micro` in one pass."""
+def batches(rows: int, micro: int, processes: int = 1) -> dict[str, int]:
+    """Batch arguments for `rows` rows in an optimiser step, at most `micro` in one pass.
+
+    processes: among which the rows are dealt out; a divisor of their number.
+    """
+    rows //= processes
     size = max(n for n in range(1, min(rows, micro) + 1) if rows % n == 0)
     return {"per_device_train_batch_size": size, "gradient_accumulation_steps": rows // size}
 

@@ -5,17 +5,24 @@ for as many steps on as many items as the arm that learns from the pairs' refere
 sampled` it is rejection-sampling fine-tuning, for as many steps.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from steps.posttrain import budget, controls, history, loop, questions, save, settings
+from steps import ranks
+from steps.posttrain import adapters, budget, controls, history, loop, questions, save, settings
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     """Stage `sft`: train on prompts and reference responses, write the model and its metrics."""
+    return ranks.spread(train, params, inputs, out)
+
+
+def train(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
+    """What each of the stage's processes does; the first gives metrics."""
     told = params.sft
     items = questions.kept(inputs["pairs"])
     if told.items != "train":
@@ -27,13 +34,25 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     if told.patch_loss:
         maps = np.load(inputs["items"] / "train_maps.npy", allow_pickle=False)[items["image"]]
     images = inputs["items"] / f"{told.items}_images.npy"
-    points, args, trained = fit(
-        model, processor, items, images, steps, told.learning_rate, params, maps, told.patch_loss
+    points, trainer, read = fit(
+        model,
+        processor,
+        items,
+        images,
+        steps,
+        told.learning_rate,
+        params,
+        told.parts,
+        maps,
+        told.patch_loss,
     )
-    moved = save.finish(model, inputs, out)
-    settings.write(args, out)
+    cost = budget.spent(model, steps, read)
+    moved = save.finish(trainer, inputs, out)
+    if not ranks.main():
+        return {}
+    settings.write(trainer.args, out)
     history.write(points, out)
-    return {**history.ends(points), **budget.spent(model, steps, trained), **moved}
+    return {**history.ends(points), **cost, **moved}
 
 
 def fit(
@@ -44,15 +63,17 @@ def fit(
     steps: int,
     rate: float,
     params: Any,
+    parts: Sequence[str],
     maps: np.ndarray | None = None,
     patch_loss: float = 0.0,
     key: str = "sft.learning_rate",
     name: str = "train",
 ) -> tuple[list[dict[str, float]], Any, budget.Passes]:
-    """Train `model` for `steps` steps on `items`; returns points, arguments and what it read.
+    """Train `model` for `steps` steps on `items`; returns points, the trainer and what it read.
 
-    images: the array that items' images are in. maps uint8 [N, H, W]: what fills each pixel of
-    them, for a patch_loss. params: the sections train and run. key, name: as `loop.fit` has them.
+    images: the array that items' images are in. parts: those that are trained. maps uint8
+    [N, H, W]: what fills each pixel of them, for a patch_loss. params: the sections train and run.
+    key, name: as `loop.fit` has them.
     """
     from trl import SFTConfig, SFTTrainer
 
@@ -61,10 +82,10 @@ def fit(
 
     train = params.train
     sequence = questions.order(len(items), steps * train.batch, params.run.seed)
-    with loop.workplace(params.run) as folder:
+    with ranks.workplace(params.run) as folder:
         args = SFTConfig(
             **settings.shared(train, params.run, folder, steps, rate),
-            **settings.batches(train.batch, train.micro_batch),
+            **settings.batches(train.batch, train.micro_batch, train.processes),
             loss_type="nll",
             completion_only_loss=True,  # neither the question nor the image's placeholders
             assistant_only_loss=False,
@@ -86,10 +107,11 @@ def fit(
             args=args,
             train_dataset=questions.dataset(items, images, sequence, **columns),
             processing_class=processor,
+            peft_config=adapters.config(train.lora, model, parts),
             **options,
         )
         points = loop.fit(trainer, params.run, key, name)
     read = budget.lengths(
         processor, model.config.image_seq_length, list(items["prompt"]), list(items["response"])
     )
-    return points, args, budget.Passes(int(read[sequence].sum()), len(sequence))
+    return points, trainer, budget.Passes(int(read[sequence].sum()), len(sequence))

@@ -1,8 +1,9 @@
 """Keys of params.yaml that are legal one by one and do not go together."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from steps.schema import Params, Sft
+from steps.schema import Dpo, Grpo, Params, Sft
 
 DIFFING = {
     **dict.fromkeys(("quality", "stability", "turned", "controls", "spatial"), "compare"),
@@ -98,3 +99,25 @@ def _training(params: Params) -> Iterator[str]:
                 f"items.stage1 = {items.stage1}: give at least items.train = {items.train}, "
                 f"because arm {arm} trains on as many as the others"
             )
+        yield from _together(params, arm, told)
+
+
+def _together(params: Params, arm: str, told: Any) -> Iterator[str]:
+    """What an arm cannot do in several processes, or with adapters."""
+    train = params.train
+    many = f"train.processes = {train.processes}"
+    if isinstance(told, Grpo) and told.prompts % train.processes:
+        yield f"{many}: give a divisor of grpo.prompts = {told.prompts} (arm {arm})"
+    if isinstance(told, Grpo) and told.measure_every and train.processes > 1:
+        yield f"{many}: give 1, or grpo.measure_every = 0: gradients are measured whole (arm {arm})"
+    if isinstance(told, Sft) and told.patch_loss:
+        if train.processes > 1 or train.lora.rank:
+            yield (
+                f"sft.patch_loss = {told.patch_loss:g}: it needs train.processes = 1 and "
+                f"train.lora.rank = 0 (arm {arm})"
+            )
+    if isinstance(told, Dpo) and told.sft_epochs and train.shard:
+        yield (
+            f"dpo.sft_epochs = {told.sft_epochs:g}: give 0 with train.shard = true, and start from "
+            f"the model of an SFT arm (arm {arm})"
+        )

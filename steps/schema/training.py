@@ -66,6 +66,13 @@ class Recipe(Section):
     practise: Practise
 
 
+class Lora(Section):
+    """Low-rank adapters in the place of whole matrices."""
+
+    rank: Whole
+    alpha: Annotated[float, Field(gt=0)]
+
+
 class Train(Section):
     """What all arms share, so that they are compared on equal terms."""
 
@@ -77,11 +84,20 @@ class Train(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     log_every: Count
     checkpoint_every: Count
+    precision: Literal["float32", "bfloat16"]
+    recompute: bool
+    lora: Lora
+    processes: Count
+    shard: bool
 
     @model_validator(mode="after")
     def _divides(self) -> "Train":
         if self.batch % self.micro_batch:
             raise ValueError(f"micro_batch ({self.micro_batch}) must divide batch ({self.batch})")
+        if self.batch % self.processes:
+            raise ValueError(f"processes ({self.processes}) must divide batch ({self.batch})")
+        if self.shard and self.processes == 1:
+            raise ValueError("processes (1) must be at least 2 for shard: true")
         return self
 
 
@@ -153,6 +169,9 @@ class Grpo(Section):
     beta: Annotated[float, Field(ge=0)]
     temperature: Annotated[float, Field(gt=0, le=5)]
     max_tokens: Count
+    sampler: Literal["own", "vllm"]
+    vllm_memory: Rate
+    agree: Annotated[float, Field(gt=0)]
     reward: Literal["correct", "random"]
     credit: Credit
     share: Rate

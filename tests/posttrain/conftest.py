@@ -113,7 +113,9 @@ def params():
 
 def settings(checkpoints=None, seed=0, arm="arm", train=(), **methods):
     common = {"batch": 4, "micro_batch": 4, "warmup": 0.03, "schedule": "cosine", "clip": 1.0}
-    common |= {"weight_decay": 0.0, "log_every": 1, "checkpoint_every": 2} | dict(train)
+    common |= {"weight_decay": 0.0, "log_every": 1, "checkpoint_every": 2}
+    common |= {"precision": "float32", "recompute": False, "lora": {"rank": 0, "alpha": 16.0}}
+    common |= {"processes": 1, "shard": False} | dict(train)
     parts = {"parts": ["tower", "projector", "language"], "learning_rate": 1e-2}
     sft = parts | {"items": "train", "targets": "reference", "images": "own", "epochs": 1.0}
     sft |= {"patch_loss": 0.0}
@@ -136,6 +138,9 @@ def settings(checkpoints=None, seed=0, arm="arm", train=(), **methods):
                 "beta": 0.0,
                 "temperature": 1.0,
                 "max_tokens": 8,
+                "sampler": "own",
+                "vllm_memory": 0.3,
+                "agree": 0.1,
                 "reward": "correct",
                 "credit": "uniform",
                 "share": 0.15,

@@ -74,11 +74,11 @@ rule sft:
     wildcard_constraints:
         arm=one_of(PLAN.arms("sft")),
     priority: 10
-    threads: 1
+    threads: P.train.processes
     resources:
         mem_mb=3000,
         runtime=120,
-        gpu=1,
+        gpu=P.train.processes,
     params:
         **PLAN.reads("train", "sft", "arms.{arm}"),
     message:
@@ -106,11 +106,11 @@ rule dpo:
     wildcard_constraints:
         arm=one_of(PLAN.arms("dpo")),
     priority: 10
-    threads: 1
+    threads: P.train.processes
     resources:
         mem_mb=3000,
         runtime=180,
-        gpu=1,
+        gpu=P.train.processes,
     params:
         **PLAN.reads("train", "dpo", "arms.{arm}"),
     message:
@@ -138,11 +138,11 @@ rule grpo:
     wildcard_constraints:
         arm=one_of(PLAN.arms("grpo")),
     priority: 10
-    threads: 1
+    threads: P.train.processes
     resources:
         mem_mb=3000,
         runtime=240,
-        gpu=1,
+        gpu=P.train.processes,
     params:
         **PLAN.reads("train", "grpo", "arms.{arm}"),
     message:

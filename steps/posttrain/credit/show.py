@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from trl.trainer.utils import pad
 
+from steps import ranks
 from steps.posttrain import rollouts
 from steps.posttrain.rewards import right
 
@@ -41,7 +42,8 @@ answer's credit is blame.</p>
 def page(trainer: Any, items: pd.DataFrame, pictures: Path, out: Path) -> Path:
     """Write `out/credit.html` for a trained CreditTrainer; returns its path.
 
-    items: the questions that it trained on. pictures: the array that their images are in.
+    items: the questions that it trained on. pictures: the array that their images are in. Of
+    several processes all call it, because each may hold a share of the weights.
     """
     some = items.iloc[:QUESTIONS]
     images = np.load(pictures, mmap_mode="r", allow_pickle=False)
@@ -58,7 +60,8 @@ def page(trainer: Any, items: pd.DataFrame, pictures: Path, out: Path) -> Path:
         for item, image, ids, mask, weights in rows
     )
     text = PAGE.format(rule=escape(trainer.told.credit), count=len(some), answers=answers)
-    (out / FILE).write_text(text)
+    if ranks.main():
+        (out / FILE).write_text(text)
     return out / FILE
 
 

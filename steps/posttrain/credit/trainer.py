@@ -38,6 +38,7 @@ from steps.posttrain.credit import (
 from steps.posttrain.credit.seen import Credit, Seen
 from steps.posttrain.credit.select import most
 from steps.posttrain.dose import Frozen
+from steps.stage import StageError
 
 RULES: dict[str, Any] = {
     "uniform": uniform,
@@ -99,8 +100,8 @@ class CreditTrainer(GRPOTrainer):
                 refill.others(self.train_dataset, lacking, group, key)
             )
             refill.spliced(batch, more, group, self._tokenizer.pad_token_id)
-            drawn["groups"] += lacking
-            drawn["prompted"] += int(more["prompt_mask"][::group].sum())
+            drawn["groups"] += lacking * self.accelerator.num_processes
+            drawn["prompted"] += self._summed(more["prompt_mask"][::group].sum())
         if self.told.refill:
             for name, count in drawn.items():
                 logged[f"refill/{name}"].append(count)
@@ -139,6 +140,11 @@ class CreditTrainer(GRPOTrainer):
             self._measure(inner, inputs, *kept[0])
         return loss
 
+    def _summed(self, number: Any) -> int:
+        """A count over all processes."""
+        told = torch.as_tensor(number, device=self.accelerator.device).reshape(1)
+        return int(self.accelerator.gather(told).sum())
+
     def _due(self) -> bool:
         """Whether this pass is the first of a step that is measured."""
         step, every = self.state.global_step, self.told.measure_every
@@ -150,14 +156,25 @@ class CreditTrainer(GRPOTrainer):
 
     @torch.no_grad()
     def _compare(self, inputs: dict[str, Any], out: Any) -> None:
-        """Log how far the update's policy is from the one that sampled: the ratio is to be 1."""
+        """Log how far the update's policy is from the one that sampled: the ratio is to be 1.
+
+        An engine of its own that samples (vLLM) may have other kernels, weights of an earlier step,
+        or another template. Raises StageError where it is further off than `told.agree`.
+        """
         logged = self._metrics["train"]
-        logged["images"].append(self.reads.images)
-        logged["tokens"].append(self.reads.tokens)
+        logged["images"].append(self._summed(self.reads.images))
+        logged["tokens"].append(self._summed(self.reads.tokens))
         if (sampled := inputs.get("sampling_per_token_logps")) is not None:
-            now = out.log_probs[:, -sampled.shape[1] :]
-            ratio = ((now - sampled) * inputs["completion_mask"]).exp()
-            logged["ratio_off"].append(float((ratio - 1).abs().max()))
+            mask = inputs["completion_mask"]
+            off = (out.log_probs[:, -sampled.shape[1] :] - sampled) * mask
+            logged["ratio_off"].append(float((off.exp() - 1).abs().max()))
+            logged["sampler_off"].append(float(off.abs().sum() / mask.sum().clamp(min=1)))
+            if logged["sampler_off"][-1] > self.told.agree:
+                raise StageError(
+                    f"grpo.agree = {self.told.agree:g}: the sampler's log-probabilities are off by "
+                    f"{logged['sampler_off'][-1]:.3g} a token: it samples from another model than "
+                    "is trained; set grpo.sampler to own, or see what differs (precision, template)"
+                )
 
     def _measure(self, model: Any, inputs: dict[str, Any], logps: Tensor, found: Any) -> None:
         """Log gradient norms on anchors and on other words, and the divergence from the base."""
