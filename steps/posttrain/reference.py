@@ -65,12 +65,10 @@ class OnceTrainer(DPOTrainer):
         share = -(-count // (size * ranks.count())) * size
         mine, place = np.arange(share) + share * self.accelerator.process_index, self.accelerator
         model = self.ref_model or self.model.to(place.device)
-        collate: Any = self.data_collator  # its type says that it never returns
         parts: dict[str, list[Tensor]] = {name: [] for name in NAMES}
         for start in range(0, share, size):
             some = (mine[start : start + size] % count).tolist()
-            batch = collate([data[i] for i in some])
-            batch = {name: value.to(place.device) for name, value in batch.items()}
+            batch = _on(place.device, self.data_collator([data[i] for i in some]))
             told = self.compute_ref_log_probs(model, batch)
             for name, values in zip(NAMES, told, strict=True):
                 parts[name].append(values.float())
@@ -95,3 +93,7 @@ class OnceTrainer(DPOTrainer):
             save_file(found, half)
             half.replace(kept / "reference.safetensors")
         ranks.wait()
+
+
+def _on(device: Any, batch: Any) -> dict[str, Tensor]:
+    return {name: value.to(device) for name, value in batch.items()}
