@@ -63,12 +63,12 @@ class OnceTrainer(DPOTrainer):
         """
         count, size = len(data), self.args.per_device_train_batch_size
         share = -(-count // (size * ranks.count())) * size
-        mine, place = np.arange(share) + share * self.accelerator.process_index, self.accelerator
+        place, first = self.accelerator, self.accelerator.process_index * share
         model = self.ref_model or self.model.to(place.device)
         parts: dict[str, list[Tensor]] = {name: [] for name in NAMES}
-        for start in range(0, share, size):
-            some = (mine[start : start + size] % count).tolist()
-            batch = _on(place.device, self.data_collator([data[i] for i in some]))
+        for start in range(first, first + share, size):
+            batch = self.data_collator([data[i % count] for i in range(start, start + size)])
+            batch = {name: value.to(place.device) for name, value in batch.items()}
             told = self.compute_ref_log_probs(model, batch)
             for name, values in zip(NAMES, told, strict=True):
                 parts[name].append(values.float())
@@ -93,7 +93,3 @@ class OnceTrainer(DPOTrainer):
             save_file(found, half)
             half.replace(kept / "reference.safetensors")
         ranks.wait()
-
-
-def _on(device: Any, batch: Any) -> dict[str, Tensor]:
-    return {name: value.to(device) for name, value in batch.items()}

@@ -75,7 +75,7 @@ def fit(
     [N, H, W]: what fills each pixel of them, for a patch_loss. params: the sections train and run.
     key, name: as `loop.fit` has them.
     """
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTTrainer
 
     from steps.models import load
     from steps.posttrain.sighted import SightedTrainer, patches, readout
@@ -83,17 +83,7 @@ def fit(
     train = params.train
     sequence = questions.order(len(items), steps * train.batch, params.run.seed)
     with ranks.workplace(params.run) as folder:
-        args = SFTConfig(
-            **settings.shared(train, params.run, folder, steps, rate),
-            **settings.batches(train.batch, train.micro_batch, train.processes),
-            loss_type="nll",
-            completion_only_loss=True,  # neither the question nor the image's placeholders
-            assistant_only_loss=False,
-            max_length=None,  # a cut could go through an image's tokens
-            packing=False,
-            padding_free=False,
-            activation_offloading=False,
-        )
+        args = arguments(params, folder, steps, rate)
         columns = {"completion": [questions.said(text) for text in items["response"]]}
         options: dict[str, Any] = {}
         if maps is not None:
@@ -115,3 +105,21 @@ def fit(
         processor, model.config.image_seq_length, list(items["prompt"]), list(items["response"])
     )
     return points, trainer, budget.Passes(int(read[sequence].sum()), len(sequence))
+
+
+def arguments(params: Any, folder: Path, steps: int, rate: float) -> Any:
+    """The SFTConfig of a run; params: the sections train and run."""
+    from trl import SFTConfig
+
+    alike = params.train
+    return SFTConfig(
+        **settings.shared(alike, params.run, folder, steps, rate),
+        **settings.batches(alike.batch, alike.micro_batch, alike.processes),
+        loss_type="nll",
+        completion_only_loss=True,  # neither the question nor the image's placeholders
+        assistant_only_loss=False,
+        max_length=None,  # a cut could go through an image's tokens
+        packing=False,
+        padding_free=False,
+        activation_offloading=False,
+    )
