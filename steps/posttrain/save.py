@@ -44,29 +44,35 @@ def finish(trainer: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]
     writes, and the others tell nothing.
     """
     from steps.models import load
-    from steps.posttrain.adapters import merged
     from steps.posttrain.dose import dose
 
-    base, trained = inputs["base"] / "instruct", trainer.model
-    if trainer.args.fsdp:
-        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-        trained = whole(trained, weights, base) if ranks.main() else None
-    if not ranks.main():
+    base = inputs["base"] / "instruct"
+    trained = whole(trainer, base)
+    if trained is None:
         return {}
-    model(merged(trained), inputs["base"], out)
+    model(trained, inputs["base"], out)
     log.model(out)
     new, old = (load.vlm(folder).to(load.device()) for folder in (out, base))
     return dose(new, old, load.processor(base), inputs["items"])
 
 
-def whole(sharded: Any, weights: dict[str, Any], base: Path) -> Any:
-    """A model of one piece, as the base in a folder, with all weights of a sharded one by name."""
+def whole(trainer: Any, base: Path) -> Any:
+    """What was trained as a model of one piece, adapters merged; None but in the first process.
+
+    base: the folder of the model that it was, as which weights in shares are put together again.
+    """
     from peft import PeftModel, get_peft_model
 
     from steps.models import load
+    from steps.posttrain.adapters import merged
 
-    model = load.vlm(base)
-    if isinstance(sharded, PeftModel):
-        model = get_peft_model(model, sharded.peft_config["default"])
-    model.load_state_dict(weights)
-    return model
+    trained = trainer.model
+    if trainer.args.fsdp:
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        if ranks.main():
+            model = load.vlm(base)
+            if isinstance(trained, PeftModel):
+                model = get_peft_model(model, trained.peft_config["default"])
+            model.load_state_dict(weights)
+            trained = model
+    return merged(trained) if ranks.main() else None

@@ -23,7 +23,7 @@ from steps.schema.measure import (
     Vqa,
 )
 from steps.schema.section import Section, Seeds
-from steps.schema.training import METHODS, Dpo, Grpo, Part, Recipe, Sft, Train
+from steps.schema.training import METHODS, Dpo, Grpo, Join, Part, Recipe, Sft, Train
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 """A name that becomes a folder: lower case, digits, underscore; it begins with a letter."""
@@ -39,9 +39,11 @@ class Study(Section):
 class Base(Section):
     """A base model: where it comes from."""
 
-    source: Literal["bundled", "train", "hub"]
+    source: Literal["bundled", "train", "hub", "joined"]
     path: str | None = None
     revision: str | None = None
+    tower: str | None = None
+    language: str | None = None
 
     @property
     def diffed(self) -> bool:
@@ -55,6 +57,12 @@ class Base(Section):
                 f"source is {self.source!r} and path {self.path!r}: `path` (a folder or a hub "
                 "name) is for source hub, which needs it, and for no other"
             )
+        for key in ("tower", "language"):
+            if (self.source == "joined") != (getattr(self, key) is not None):
+                raise ValueError(
+                    f"source is {self.source!r} and {key} {getattr(self, key)!r}: `tower` and "
+                    "`language` (folders) are for source joined, which needs both, and for no other"
+                )
         if self.revision is not None and self.source != "hub":
             raise ValueError(
                 f"source is {self.source!r} and revision {self.revision!r}: `revision` is for "
@@ -111,6 +119,7 @@ class Params(Section):
     instruments: Annotated[list[Instrument], Field(min_length=1)]
     world: World
     recipe: Recipe
+    join: Join
     items: Items
     probes: Probes
     pairs: Pairs

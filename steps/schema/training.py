@@ -96,13 +96,32 @@ class Train(Section):
             raise ValueError(f"micro_batch ({self.micro_batch}) must divide batch ({self.batch})")
         if self.batch % self.processes:
             raise ValueError(f"processes ({self.processes}) must divide batch ({self.batch})")
-        if self.shard and self.processes == 1:
-            raise ValueError("processes (1) must be at least 2 for shard: true")
         return self
 
 
 Parts = Annotated[list[Literal["tower", "projector", "language"]], Field(min_length=1)]
 """Parts of a model that an arm trains."""
+
+
+class Joining(Section):
+    """One part of joining a base: how long, how fast."""
+
+    steps: Whole
+    learning_rate: Rate
+
+
+class Join(Section):
+    """How an encoder and a language model are joined, for bases with `source: joined`."""
+
+    align: Joining
+    tune: Joining
+    parts: Parts
+
+    @model_validator(mode="after")
+    def _aligns(self) -> "Join":
+        if not self.align.steps:
+            raise ValueError("align.steps (0) must be at least 1: a new projector knows nothing")
+        return self
 
 
 class Sft(Section):

@@ -47,6 +47,11 @@ def missing(params: Params) -> Iterator[str]:
                 f"{', '.join(held) or 'none'}"
             )
             continue
+        for key in ("tower", "language") if base.source == "joined" else ():
+            folder = Path(getattr(base, key))
+            if not (folder / "config.json").is_file():
+                hint = "; make smollm makes it" if ".cache" in folder.parts else ""
+                yield f"bases.{name}.{key} = {str(folder)!r}: there is no config.json in it{hint}"
         yield from _unfit(params, name, _sizes(params, name))
         yield from _wordless(params, name)
     if "reuse" in params.instruments:

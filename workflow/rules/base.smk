@@ -56,6 +56,34 @@ rule hub:
         " --out {output} > {log} 2>&1"
 
 
+rule joined:
+    """Join an encoder and a language model by a projector that learns here."""
+    input:
+        questions=f"<results>/items/seed{P.seeds[0]}",
+        code=code("joined"),
+    output:
+        out=directory("<results>/base/{base}"),
+    log:
+        "<logs>/joined/{base}.log",
+    benchmark:
+        "<benchmarks>/joined/{base}.tsv"
+    wildcard_constraints:
+        base=one_of(PLAN.bases("joined")),
+    threads: P.train.processes
+    resources:
+        mem_mb=8000,
+        runtime=1440,
+        gpu=P.train.processes,
+    params:
+        **PLAN.reads("train", "join", "bases.{base}"),
+    message:
+        "joined: {wildcards.base}"
+    shell:
+        "python -m steps joined --params {PARAMS} --keys {params.reads}"
+        " --base {wildcards.base} --input items={input.questions}"
+        " --out {output} > {log} 2>&1"
+
+
 rule trained:
     """Put the recipe's stages together as a base."""
     input:
