@@ -116,6 +116,13 @@ def tuning(options: argparse.Namespace) -> None:
     print(write(found.params, Path(found.results), Path("docs")))
 
 
+def forecast(options: argparse.Namespace) -> None:
+    """Say what a study will cost before anything runs; refuse what cannot fit."""
+    from steps.study.costs import command
+
+    command.run(options)
+
+
 def adopt(options: argparse.Namespace) -> None:
     """Let both engines take a study's verified results as their own."""
     from steps.study.adopt import adopt as hand_over
