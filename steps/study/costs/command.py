@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from steps.gpus import visible
 from steps.stage import StageError
 from steps.study.costs import calibrate, forecast, machine, shown
 from steps.study.plan import plan
@@ -19,6 +20,10 @@ def run(options: argparse.Namespace) -> None:
     """
     found = plan(options.study)
     if options.calibrate:
+        if visible():
+            raise StageError(
+                "--calibrate: hide the GPU (CUDA_VISIBLE_DEVICES=): its jobs took no core's time"
+            )
         names = {options.study, "smoke"} if options.study else {None, "smoke"}
         speed, told = forecast.calibrated(plan(name) for name in sorted(names, key=str))
         path = calibrate.save(speed, forecast.RESULTS)

@@ -152,7 +152,7 @@ def _assumed(cases: Cases, on: Device) -> Iterable[str]:
 def calibrated(plans: Iterable[Plan]) -> tuple[Speed, list[tuple[str, float, float]]]:
     """A core's speed by the records of these studies, and (stage, predicted, recorded) of each job.
 
-    Raises StageError where there are none, and beside a GPU, whose jobs took no core's time.
+    Raises StageError where there are none.
     """
     works, seconds, stages, names = [], [], [], []
     for plan in plans:

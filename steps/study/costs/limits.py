@@ -54,7 +54,7 @@ def disk(rows: list[Row], count: int, free: float) -> Iterable[str]:
             "items": "lower items.train, or give it fewer seeds",
         }.get(row.stage, "take fewer seeds or arms, or a disk with more room for results/")
         yield (
-            f"the study keeps {kept / 1e9:.1f} GB and needs {most / 1e9:.1f} GB besides while it "
-            f"runs, and results/ has {free / 1e9:.1f} GB free, most of it for {row.stage} "
-            f"({row.jobs * row.work.disk / 1e9:.1f} GB): {key}"
+            f"the study keeps {kept / 1e9:.1f} GB ({row.jobs * row.work.disk / 1e9:.1f} of them of "
+            f"{row.stage}) and needs {most / 1e9:.1f} GB besides while it runs, and results/ has "
+            f"{free / 1e9:.1f} GB free: {key}"
         )

@@ -1,8 +1,8 @@
 """Seconds that a job's work takes, on a processor's core or on a GPU.
 
     core:  start + sum of amounts / rate                       (a job has one thread)
-    GPU:   start + FLOPs / (peak x MFU) + calls x LAUNCH, where sampling takes at least the time
-           that reading the weights and cached keys takes at the memory's bandwidth
+    GPU:   start + FLOPs / (peak x MFU), at least calls x LAUNCH, and where answers are sampled at
+           least the time that reading weights and cached keys takes at the memory's bandwidth
 
 MFU is the share of the maker's peak that passes reach ("model FLOPs utilisation", Chowdhery et al.
 2022, 2204.02311, appendix B): it is assumed, not known. 0.3 to 0.5 are reported for large models.
@@ -16,8 +16,10 @@ from steps.study.costs.work import FLOPS, Work
 
 MFU = 0.35
 LAUNCH = 1e-3
-"""Seconds a layer, forward, until a GPU has been told what to do, where that is what takes long. A
-step of the recipe took 28 to 62 ms on an H200 (docs/gpu.md), of 12 to 24 layers and gradients."""
+"""Seconds a layer, forward, until a GPU has been told what to do: what small models take. A step of
+the recipe took 28 and 62 ms on an H200 (docs/gpu.md), where this gives 19 and 39."""
+DRAWERS = 4
+"""Processes that draw scenes beside a GPU (`steps.models.feed`), about."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,10 @@ class Gpu:
         passes = (work.read + work.fit + work.probe) / whole
         passes += work.train / trained + work.muon / (self.bf16 * 1e12 * mfu)
         sampled = max(work.decode / whole, work.streamed / (self.bandwidth * 1e9))
-        beside = Work(scenes=work.scenes, items=work.items, fixed=work.fixed, start=work.start)
-        return passes + sampled + work.calls * LAUNCH + core.seconds(beside)
+        busy = max(passes + sampled, work.calls * LAUNCH)  # what is told early waits its turn
+        drawn = core.seconds(Work(scenes=work.scenes, start=work.start)) - core.start[work.start]
+        beside = Work(items=work.items, fixed=work.fixed, start=work.start)
+        return max(busy, drawn / DRAWERS) + core.seconds(beside)
 
 
 def gpus() -> dict[str, Gpu]:

@@ -9,6 +9,9 @@ from steps.study.costs.work import Case, Work, train
 LOADED = 4.0
 """Seconds, measured, until a small model is loaded, read on held-out batches and written."""
 
+MATRIX = 0.3
+"""What a step of Muon on a matrix costs besides its products, in layers run."""
+
 
 def weights(case: Case, copies: float = 1) -> float:
     """Bytes of a model as it is written: float32."""
@@ -26,22 +29,24 @@ def recipe(case: Case, part: Any, tokens: float, images: float, parts: Any) -> W
     count = part.steps * part.batch
     work = train(case, count, tokens, images, part.batch, parts)
     kept = 12.0 * case.shape.parameters  # a checkpoint: weights and the optimiser's states
-    turned = part.steps * muon(case, parts) * bool(part.matrix_rate)
-    return work + Work(scenes=count, muon=turned, spare=kept, start="model")
+    turned, matrices = muon(case, parts) if part.matrix_rate else (0, 0)
+    step = Work(muon=turned, calls=MATRIX * matrices)
+    return work + step.times(part.steps) + Work(scenes=count, spare=kept, start="model")
 
 
-def muon(case: Case, parts: Any) -> float:
-    """FLOPs of a step of Muon: its matrices [m, n], m <= n, in five rounds of Newton-Schulz.
+def muon(case: Case, parts: Any) -> tuple[float, int]:
+    """FLOPs of a step of Muon, and its matrices [m, n], m <= n: five rounds of Newton-Schulz each.
 
     A round is X X' (2 m m n), its square (2 m m m) and a product with X (2 m m n); see Jordan et
     al. 2024, https://kellerjordan.github.io/posts/muon, and `steps.models.fit` for which matrices.
     """
-    total = 0.0
+    total, count = 0.0, 0
     for name, weights in case.shape.meta.named_parameters():
         if weights.ndim == 2 and "layers." in name and budget.part(name) in parts:
             m, n = sorted(weights.shape)
             total += 5 * (4.0 * m * m * n + 2.0 * m**3)
-    return total
+            count += 1
+    return total, count
 
 
 def asked(case: Case, count: int) -> float:
