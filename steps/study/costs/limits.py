@@ -32,6 +32,8 @@ def _key(row: Row, kind: str, train: Any) -> str:
             return f"{more}lower {micro}"
         if kind == "cache":
             return "lower grpo.prompts or grpo.generations"
+        if train.lora.rank and kind == "comparison":
+            return "take a larger GPU: model and base are read whole, in float32, in the end"
         if train.lora.rank:
             return "raise train.processes with train.shard: true, or take a larger GPU"
         return "set train.lora.rank, or train.processes with train.shard: true"
