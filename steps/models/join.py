@@ -36,20 +36,13 @@ def joined(tower: Path, language: Path, seed: int) -> tuple[Any, Any]:
     the projector's weights. Raises StageError for what cannot be joined.
     """
     import torch
-    from transformers import LlavaConfig, LlavaForConditionalGeneration
+    from transformers import LlavaForConditionalGeneration
     from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
-    eye, layer, strategy = _tower(tower)
-    model, words = _language(language)
-    config = LlavaConfig(
-        vision_config=eye.config,
-        text_config=model.config,
-        image_token_id=words.convert_tokens_to_ids(IMAGE),
-        vision_feature_layer=layer,
-        vision_feature_select_strategy=strategy,
-        tie_word_embeddings=model.config.tie_word_embeddings,
-    )
-    config.image_seq_length = (eye.config.image_size // eye.config.patch_size) ** 2
+    layer, strategy = _read(tower)
+    eye, (model, words) = _tower(tower), _language(language)
+    config = _config(eye.config, model.config, layer, strategy)
+    config.image_token_id = words.convert_tokens_to_ids(IMAGE)
     torch.manual_seed(seed)
     projector = LlavaMultiModalProjector(config)
     for part in (projector.linear_1, projector.linear_2):  # as Hugging Face starts a new LLaVA's
@@ -63,31 +56,56 @@ def joined(tower: Path, language: Path, seed: int) -> tuple[Any, Any]:
     return whole.eval(), _processor(tower, eye, strategy, words)
 
 
-def _tower(folder: Path) -> tuple[Any, int, str]:
-    """A vision tower, the layer that a projector reads, and LLaVA's name for which tokens."""
-    import torch
-    from transformers import AutoConfig, AutoModel
+def configured(tower: Path, language: Path) -> Any:
+    """The configuration of what `joined` would make, from those of its parts; no weights."""
+    from transformers import AutoConfig
+
+    eye = AutoConfig.from_pretrained(tower, local_files_only=True)
+    text = AutoConfig.from_pretrained(language, local_files_only=True)
+    return _config(getattr(eye, "vision_config", eye), text, *_read(tower))
+
+
+def _config(eye: Any, text: Any, layer: int, strategy: str) -> Any:
+    from transformers import LlavaConfig
+
+    return LlavaConfig(
+        vision_config=eye,
+        text_config=text,
+        image_seq_length=(eye.image_size // eye.patch_size) ** 2,
+        vision_feature_layer=layer,
+        vision_feature_select_strategy=strategy,
+        tie_word_embeddings=text.tie_word_embeddings,
+    )
+
+
+def _read(folder: Path) -> tuple[int, str]:
+    """The layer of a tower that a projector reads, and LLaVA's name for which of its tokens."""
+    from transformers import AutoConfig
 
     if not (folder / "config.json").is_file():
         raise Missing(f"tower = {str(folder)!r}: there is no config.json; give a model's folder")
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    if config.model_type == "llava":
-        whole = load.vlm(folder)
-        own = whole.config
-        return (
-            whole.model.vision_tower,
-            own.vision_feature_layer,
-            own.vision_feature_select_strategy,
-        )
-    vision = getattr(config, "vision_config", config)
+    own = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if own.model_type == "llava":
+        return own.vision_feature_layer, own.vision_feature_select_strategy
+    vision = getattr(own, "vision_config", own)
     if not hasattr(vision, "patch_size") or not isinstance(vision.image_size, int):
-        raise StageError(f"tower = {str(folder)!r}: a {config.model_type} is no vision tower")
+        raise StageError(f"tower = {str(folder)!r}: a {own.model_type} is no vision tower")
+    if "siglip" in own.model_type:
+        return -1, "full"
+    return -2, "default"  # CLIP and DINO have a class token, which LLaVA leaves out
+
+
+def _tower(folder: Path) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+    if kind == "llava":
+        return load.vlm(folder).model.vision_tower
     model = AutoModel.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
     )
-    model = getattr(model, "vision_model", model) if vision is not config else model
-    classed = "siglip" not in config.model_type  # CLIP and DINO have a class token, which is left
-    return model, -2 if classed else -1, "default" if classed else "full"
+    return getattr(model, "vision_model", model) if kind in ("siglip", "clip") else model
 
 
 def _language(folder: Path) -> tuple[Any, Any]:

@@ -140,6 +140,13 @@ def gpu_check(options: argparse.Namespace) -> None:
     print(out)
 
 
+def forecast(options: argparse.Namespace) -> None:
+    """Say what a study will cost before anything runs; refuse what cannot fit."""
+    from steps.study.costs import command
+
+    command.run(options)
+
+
 def adopt(options: argparse.Namespace) -> None:
     """Let both engines take a study's verified results as their own."""
     from steps.study.adopt import adopt as hand_over
