@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from steps.schema.data import Items, Pairs, Probes, World
+from steps.schema.data import Data, Items, Pairs, Probes, World
 from steps.schema.diffing import Atlas, Diff, Heads, Intervene, Spatial
 from steps.schema.measure import (
     Classify,
@@ -111,6 +111,7 @@ class Params(Section):
     instruments: Annotated[list[Instrument], Field(min_length=1)]
     world: World
     recipe: Recipe
+    data: Data
     items: Items
     probes: Probes
     pairs: Pairs
