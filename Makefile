@@ -21,7 +21,7 @@ INSTALL := requirements/install.sh
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study repro tune card adopt verify report ui sync test quick lint types lock \
+.PHONY: help setup study repro data-check tune card adopt verify report ui sync test quick lint types lock \
   clean dvc-check dvc-fix
 .NOTPARALLEL:
 
@@ -47,6 +47,9 @@ study: $(READY) ## run the study under Snakemake: make study STUDY=smoke
 
 repro: $(READY) ## run the study under DVC
 	params=$$(python -m steps study) && dvc repro "$$(dirname "$$params")/dvc.yaml"
+
+data-check: $(READY) ## look at a study's own data first: make data-check STUDY=own_data
+	python -m steps data_check
 
 tune: $(READY) ## try learning rates, the same for every arm: docs/tuning.md
 	SIGHTLINE_STUDY=tuning snakemake --cores $(CORES)

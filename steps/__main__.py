@@ -22,6 +22,7 @@ VERBS = {
     "reused": "show what re-used encoders are worth and cost: docs/reuse-<study>-<base>.md",
     "effects": "show a study's effects beside the noise of seeds: docs/effects-<study>-<base>.md",
     "tuning": "write the table of learning rates that a study tried: docs/tuning.md",
+    "data_check": "look at a study's own data: results/<study>/data-check.html and a summary",
     "adopt": "let both engines take the verified results of a study as their own",
 }
 

@@ -37,17 +37,36 @@ def opened(
     keys: Iterable[Key], size: int, fit: Fit, threads: int
 ) -> Iterator[tuple[Key, Shown | Flaw]]:
     """Each image opened, or what is wrong with it; files by name, Parquet in its own order."""
-    paths = sorted({k for k in keys if isinstance(k[0], Path)}, key=str)
-    stored = sorted({k for k in keys if isinstance(k[0], Stored)}, key=str)
+    paths, stored = _sorted(keys)
     with ThreadPoolExecutor(threads) as pool:  # Pillow lets others work while it decodes
         many = pool.map if threads > 1 else map
         everything = iter((key, None) for key in paths)
         for start in (everything, _bytes(stored)):
             while some := list(islice(start, CHUNK)):
-                yield from many(lambda one: (one[0], _shown(*one, size, fit)), some)
+                yield from many(lambda one: (one[0], shown(*one, size, fit)), some)
 
 
-def _shown(key: Key, data: bytes | Flaw | None, size: int, fit: Fit) -> Shown | Flaw:
+def contents(keys: Iterable[Key]) -> Iterator[tuple[Key, bytes | Flaw]]:
+    """The bytes of each image, or why there are none; in the order of `opened`."""
+    paths, stored = _sorted(keys)
+    for key in paths:
+        try:
+            assert isinstance(key[0], Path)
+            yield key, read(key[0])
+        except Flaw as flaw:
+            yield key, flaw
+    yield from _bytes(stored)
+
+
+def _sorted(keys: Iterable[Key]) -> tuple[list[Key], list[Key]]:
+    every = set(keys)
+    paths = sorted((k for k in every if isinstance(k[0], Path)), key=str)
+    stored = [k for k in every if isinstance(k[0], Stored)]
+    return paths, sorted(stored, key=lambda k: (*k[0][:3], str(k)))  # type: ignore[index]
+
+
+def shown(key: Key, data: bytes | Flaw | None, size: int, fit: Fit) -> Shown | Flaw:
+    """One image as it is stored, or what is wrong; data: its bytes, where they were read."""
     try:
         if isinstance(data, Flaw):
             raise data

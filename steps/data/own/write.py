@@ -45,6 +45,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     tested = other.items if spec.test_path else None
     parts = parted(done.items, tested, data.test_share, counts, params.run.seed or 0)
     broken: list[Row] = []
+    tried = 0
     used: dict[str, str] = {}
     metrics: dict[str, float] = {}
     for name, items in parts.items():
@@ -53,8 +54,8 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
                 f"data.path = {spec.path}: no items are left for {name}: {len(done.items)} items "
                 "have to show at least three images, or two where data.test_path is given"
             )
-        kept, gone = store(items, out, name, data, params.run.threads)
-        broken += gone
+        kept, gone = store(items, out, name, data, params.run.threads, broken, tried)
+        broken, tried = broken + gone, tried + len(items)
         used |= {one["item"]: name for one in kept}
         metrics[f"{name}/items"] = len(kept)
         metrics[f"{name}/prior"] = _prior(kept)
@@ -90,11 +91,19 @@ def _reward(spec: Spec, tolerance: float, out: Path) -> None:
 
 
 def store(
-    items: list[Item], out: Path, name: str, data: Any, threads: int
+    items: list[Item],
+    out: Path,
+    name: str,
+    data: Any,
+    threads: int,
+    before: list[Row],
+    earlier: int,
 ) -> tuple[list[dict[str, Any]], list[Row]]:
     """Write the table and the images of a set; returns its rows, and the items that are broken.
 
     An image that several items ask about is stored once. Nothing takes the place of a broken one.
+    before, earlier: the broken ones and the number of items of the sets before, since the share
+    of broken ones is that of all sets.
     """
     owners: dict[Key, list[Item]] = {}
     for one in items:
@@ -104,7 +113,7 @@ def store(
     maps = Array(out / f"{name}_maps.npy", (data.size, data.size)) if masked else None
     where: dict[str, dict[str, Any]] = {}
     broken: list[Row] = []
-    for tried, (key, shown) in enumerate(opened(owners, data.size, data.fit, threads), 1):
+    for done, (key, shown) in enumerate(opened(owners, data.size, data.fit, threads), 1):
         if isinstance(shown, Shown):
             at = images.add(shown.pixels)
             if maps is not None and shown.mask is not None:
@@ -116,8 +125,9 @@ def store(
                     where[one.id] = row
         else:
             broken += [Row(one.id, one.file, one.row, str(shown)) for one in owners[key]]
-        if tried % EVERY == 0 or tried == len(owners):
-            _enough(broken, items, tried / len(owners), data)
+        if done % EVERY == 0 or done == len(owners):
+            tried = earlier + round(done / len(owners) * len(items))
+            _enough(before + broken, tried, data)
     images.close()
     if maps is not None:
         maps.close()
@@ -165,8 +175,7 @@ def _row(one: Item, at: int, shown: Shown, data: Any) -> dict[str, Any] | None:
     return row
 
 
-def _enough(broken: list[Row], items: list[Item], share: float, data: Any) -> None:
-    tried = max(1, round(share * len(items)))
+def _enough(broken: list[Row], tried: int, data: Any) -> None:
     if len(broken) > data.broken_share * tried:
         raise StageError(
             f"data.path = {data.path}: {len(broken)} of {tried} items are broken, more than "
