@@ -9,14 +9,16 @@ KNOWING = {
     "forget": "labels in the words that the model was taught",
     "localise": "masks of what is asked about",
     "reuse": "scenes to train a new model on",
+    "drift": "scenes, and words that describe them",
     **dict.fromkeys(
         "compare quality stability turned controls spatial heads intervene atlas".split(),
         "scenes that can be told in words",
     ),
 }
 """Instruments that a study of one's own data leaves out, and what of the world they need."""
-DRAWN = ("classify", "segment", "drift")
-"""Instruments that look at the world's own scenes, whatever a study is about."""
+MAPS = ("ade20k", "voc", "masks")
+PROBES = {"classify": "a label each", "segment": "a map of classes each"}
+"""Instruments that probe sets of probes.images, and what of one; nothing of the world is drawn."""
 
 
 def own_data(params: Any) -> Iterator[str]:
@@ -28,12 +30,19 @@ def own_data(params: Any) -> Iterator[str]:
                 f"instruments = {instruments}: {name} is not available with data.source = files, "
                 f"it needs {KNOWING[name]}, which only the embedded world tells; leave it out"
             )
-        elif name in DRAWN:
+        elif name in PROBES and not any(
+            (one.layout in MAPS) == (name == "segment") for one in params.probes.images
+        ):
             yield (
-                f"instruments = {instruments}: {name} is not available with data.source = files, "
-                "it probes scenes of the embedded world; leave it out, or probe encoders in a "
-                "study of their own, as workflow/studies/own_images.yaml does"
+                f"instruments = {instruments}: {name} probes encoders on probes.images where "
+                f"data.source = files, and there are none with {PROBES[name]}: name a folder, as "
+                "workflow/studies/own_images.yaml does, or leave it out"
             )
+    if params.classify.pca and "classify" in params.instruments:
+        yield (
+            f"classify.pca = {params.classify.pca}: give 0, because with data.source = files there "
+            "are no drawn scenes to find components on"
+        )
     for name in ("vqa", "swap"):
         if name in params.instruments and getattr(params, name).margin:
             yield (

@@ -42,7 +42,7 @@ rule probes:
         mem_mb=2000,
         runtime=15,
     params:
-        **PLAN.reads("world", "probes"),
+        **PLAN.reads("world", "probes", "data.source"),
     message:
         "probes: labelled images of seed {wildcards.seed}"
     shell:
