@@ -137,9 +137,9 @@ def broken(made, path, **keys):
     out, figures = made(path, broken_share=0.5, **keys)
     told = json.loads((out / "listing.json").read_text())
     assert figures["data/broken"] == told["broken"] == len(told["items"])
-    listing = pd.read_parquet(out / "listing.parquet").set_index("item")["reason"]
+    rows = pd.read_parquet(out / "listing.parquet").to_dict("records")
     assert {row["id"]: row["reason"] for row in told["items"]} == {
-        item: reason for item, reason in listing.items() if reason
+        row["item"]: row["reason"] for row in rows if row["reason"]
     }
     return out, told
 
