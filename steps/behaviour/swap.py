@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 
 from steps.behaviour import factorial, frozen, vqa
+from steps.data.judge.judge import Judge
 from steps.models import load, merge
 from steps.models.connectivity import watched
 from steps.posttrain.budget import PARTS, part
@@ -45,7 +46,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     """
     told, who = params.swap, params.run
     table, pictures = questions(inputs["items"], told.items)
-    start = inputs["base"] / "instruct"
+    start, judge = inputs["base"] / "instruct", Judge(inputs["items"])
     model, processor = load.vlm(start).to(load.device()), load.processor(start)
     masses = looks(model, processor, table, pictures, told.batch)
     decay = merge.fitted(masses)
@@ -56,7 +57,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
             model.load_state_dict(state)
             how = (told.batch, told.max_tokens, told.margin)
             texts, odds = vqa.ask(model, processor, table, pictures, *how)
-            found[name] = vqa.score(table, texts)
+            found[name] = vqa.score(table, texts, judge)
             if told.margin:
                 found[name]["margin"] = odds
         else:

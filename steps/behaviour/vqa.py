@@ -16,7 +16,7 @@ import pandas as pd
 
 from steps.behaviour import coherence
 from steps.behaviour.margin import margins
-from steps.data.parse import lenient, strict
+from steps.data.judge.judge import Judge
 from steps.models import load
 from steps.models.look import Looked
 from steps.track import log
@@ -31,6 +31,7 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     table, shown = questions(inputs["items"], vqa.items)
     model = load.vlm(inputs["model"]).to(load.device())
     processor = load.processor(inputs["model"])
+    judge = Judge(inputs["items"])
     views = {"vqa": (table, shown)}
     if vqa.blind:
         some = table.iloc[: vqa.blind]
@@ -42,7 +43,7 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     for instrument, (rows, pictures) in views.items():
         margin = vqa.margin and instrument == "vqa"
         texts, odds = ask(model, processor, rows, pictures, vqa.batch, vqa.max_tokens, margin)
-        part = score(rows, texts)
+        part = score(rows, texts, judge)
         if instrument in ("vqa", "vqa_far"):
             part = part.join(coherence.judged(rows, texts))
         part.insert(0, "instrument", instrument)
@@ -75,6 +76,11 @@ def swapped(table: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
     order = np.arange(len(table))
     for rows in table.groupby("kind").indices.values():
         order[rows] = np.roll(rows, 1)
+    shown = table["image"].to_numpy()
+    for row in np.flatnonzero(shown[order] == shown):  # several questions may be about one image
+        others = np.flatnonzero(np.roll(shown, -row) != shown[row])
+        if len(others):
+            order[row] = (others[0] + row) % len(table)
     return pictures[order]
 
 
@@ -105,20 +111,30 @@ def batches(forms: pd.Series, size: int) -> Iterator[np.ndarray]:
         yield from (rows[i : i + size] for i in range(0, len(rows), size))
 
 
-def score(rows: pd.DataFrame, texts: list[str]) -> pd.DataFrame:
-    """One row an answer: raw, strict, lenient (0 or 1), answer (as read leniently), well_formed."""
+def score(rows: pd.DataFrame, texts: list[str], judge: Judge | None = None) -> pd.DataFrame:
+    """One row an answer: raw, strict, lenient (0 or 1), answer (as read leniently), well_formed.
+
+    judge: of the questions' folder, where they are not the world's; a reward of one's own may give
+    what lies between 0 and 1, and what it gives that is not finite counts 0.
+    """
+    judge, asked = judge or Judge(), list(rows.itertuples())
     part = rows[["item"]].reset_index(drop=True)
     part["raw"] = texts
-    read = [lenient(t, c) for t, c in zip(texts, rows["choices"], strict=True)]
-    keys = zip(texts, rows["style"], rows["form"], strict=True)
-    exact = [strict(*key) for key in keys]
-    part["strict"] = (np.array(exact, object) == rows["value"].to_numpy()).astype(int)
-    part["lenient"] = (np.array(read, object) == rows["value"].to_numpy()).astype(int)
-    part["well_formed"] = [int(word is not None) for word in exact]
-    part["answer"] = read
+    forms = [judge.strict(row, text) for row, text in zip(asked, texts, strict=True)]
+    part["strict"] = _plain([value for _, value in forms])
+    part["lenient"] = _plain(judge.scores(asked, texts))
+    part["well_formed"] = [int(formed) for formed, _ in forms]
+    part["answer"] = [judge.read(row, text) for row, text in zip(asked, texts, strict=True)]
     for name in ("kind", "form", "style", "value", "novel"):
         part[name] = rows[name].to_numpy()
     return part
+
+
+def _plain(values: list[float] | np.ndarray) -> np.ndarray:
+    """Scores as whole numbers, where they are that."""
+    found = np.nan_to_num(np.asarray(values, float), posinf=0.0, neginf=0.0)
+    whole = found.astype(int)
+    return whole if (whole == found).all() else found
 
 
 def summary(scored: pd.DataFrame) -> dict[str, float]:

@@ -36,8 +36,13 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     """Write train, stage1, tune, vqa and far questions: a table and images of each.
 
     train_maps.npy says which shape, or which category of photographs, each pixel of a training
-    image belongs to (`Speech.maps`). Where items.far is 0 there are no files of that name.
+    image belongs to (`Speech.maps`). Where items.far is 0 there are no files of that name. Where
+    params.data says so the questions are those of files (`steps.data.own.write`).
     """
+    if params.data.source == "files":
+        from steps.data.own import write
+
+        return write.run(params, inputs, out)
     items, world, seed = params.items, params.world, params.run.seed
     novel = round(items.novel_share * items.vqa)
     sets = {  # name: [(how many, split, novel?, share of style b)]

@@ -39,17 +39,25 @@ PHOTO_SIZES = {"large": (32, 40), "small": (16, 24)}
 
 
 def run(params, inputs, out: Path) -> dict[str, float]:
-    """Write the probe sets; returns how many images each holds."""
+    """Write the probe sets; returns how many images each holds.
+
+    Where questions are one's own (params.data.source) nothing of the world is drawn: there are the
+    sets of probes.images and no others, since no model there was asked about the world.
+    """
     probes, world, seed = params.probes, params.world, params.run.seed
     rng = np.random.default_rng([seed, 77])
-    counts = {
-        "classify": _classify(probes, world, rng, out),
-        "segment": _segment(probes, world, rng, out),
-        "digits": _digits(world, rng, out),
-    }
-    named = {"classify": tiers(world), "segment": segments(world)}
     used = _album(probes, inputs)
-    if used["folder"] and world.sprites != "photos":
+    counts: dict[str, int] = {}
+    named: dict[str, Any] = {}
+    drawn = params.data.source == "world"
+    if drawn:
+        counts = {
+            "classify": _classify(probes, world, rng, out),
+            "segment": _segment(probes, world, rng, out),
+            "digits": _digits(world, rng, out),
+        }
+        named = {"classify": tiers(world), "segment": segments(world)}
+    if drawn and used["folder"] and world.sprites != "photos":
         photos = bank(used["folder"])
         counts["photos"] = _photo_scenes(photos, world, rng, out)
         named["segment"]["photos"] = list(photos.classes)

@@ -62,7 +62,7 @@ def probe(
     items), names and instruments beginning with `prefix`.
     """
     known = json.loads((probes / "probes.json").read_text())
-    sets = {"classify": known["classify"]}
+    sets = {"classify": known["classify"]} if "classify" in known else {}
     if (probes / "photos_classify.parquet").is_file():
         sets["photos_classify"] = {"photos": ["category"]}  # names differ between splits
     sets |= {n: of["classify"] for n, of in known.get("sets", {}).items() if "classify" in of}
@@ -97,6 +97,8 @@ def probe(
                     metrics[f"{key}/{other}/top1"] = float(right.mean())
                     name_of = f"{instrument}/{other}"
                     tables.append(scores.table(params.run, name_of, ids, told, right, **extra))
+    if "classify" not in known:  # one's own data: no digits either
+        return metrics, tables
     few, drawn = fewshot.digits(features, probes, params, prefix)
     return metrics | few, tables + drawn
 

@@ -46,7 +46,8 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
         tables += rows
         maps = maps or told
     scores.write(tables, out)
-    log.figure(gallery(probes, maps, out / "maps.png"))
+    if (probes / "segment.parquet").is_file():
+        log.figure(gallery(probes, maps, out / "maps.png"))
     return metrics
 
 
@@ -62,7 +63,7 @@ def probe(
     sets = [
         # Categories of photographs: a set of its own.
         (kind, *(("photos_segment", "category") if kind == "photos" else ("segment", kind)), names)
-        for kind, names in known["segment"].items()
+        for kind, names in known.get("segment", {}).items()
     ]
     for name, of in known.get("sets", {}).items():
         sets += [(kind, name, kind, names) for kind, names in of.get("segment", {}).items()]

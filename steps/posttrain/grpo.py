@@ -62,7 +62,7 @@ def train(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     with ranks.workplace(params.run) as folder, grouped(model) as reads:
         trainer = CreditTrainer(
             model=model,
-            reward_funcs=rewards.named(told.reward, params.run.seed or 0),
+            reward_funcs=rewards.named(told.reward, params.run.seed or 0, inputs["items"], items),
             args=arguments(params, folder),
             told=told,
             depends=known.words(processor, model.config.image_seq_length, items)
@@ -120,8 +120,9 @@ def _passes(trainer: Any, points: list[dict[str, float]], asked: np.ndarray) -> 
 
 def dataset(items: Any, images: Path, sequence: Any) -> Any:
     """`questions.dataset` with what the reward reads: each question's value and choices."""
-    choices = [list(c) for c in items["choices"]]
-    return questions.dataset(items, images, sequence, value=list(items["value"]), choices=choices)
+    told = {name: list(items[name]) for name in rewards.TOLD if "reward" in items}
+    told |= {"value": list(items["value"]), "choices": [list(c) for c in items["choices"]]}
+    return questions.dataset(items, images, sequence, **told)
 
 
 def arguments(params: Any, folder: Path) -> Any:

@@ -5,10 +5,12 @@ beginning, gone on with by the base without the image (MMPR's DropoutNTP). `form
 answer in another form than the one asked for.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from steps.data.questions import LEAD
-from steps.posttrain.rewards import right
+from steps.posttrain.rewards import right as by_the_world
 
 
 def shares(mix: dict[str, float], count: int) -> dict[str, int]:
@@ -35,20 +37,33 @@ def beginning(response: str) -> str:
     return " ".join(words[: len(words) // 2])
 
 
-def misread(draws: list[str], response: str, value: str, choices: list[str]) -> str | None:
+Right = Callable[[str, str, list[str]], bool]
+"""Whether a text gives the value, one of the choices."""
+
+
+def misread(
+    draws: list[str], response: str, value: str, choices: list[str], right: Right = by_the_world
+) -> str | None:
     """The first draw that gives a wrong answer, else the first unreadable one, else None."""
-    missed = [text for text in draws if text and not right(text, value, choices)]
+    missed = [t for t in draws if t and t != response and not right(t, value, choices)]
     readable = [text for text in missed if any(right(text, c, choices) for c in choices)]
     return next(iter(readable + missed), None)
 
 
-def gone_on(draws: list[str], response: str, value: str, choices: list[str]) -> str | None:
+def gone_on(
+    draws: list[str], response: str, value: str, choices: list[str], right: Right = by_the_world
+) -> str | None:
     """The first blind continuation with a wrong answer, else the first that differs, else None."""
     differ = [text for text in draws if text and text != response]
     wrong = [text for text in differ if not right(text, value, choices)]
     return next(iter(wrong + differ), None)
 
 
-def reformed(style: str, form: str, value: str) -> str:
-    """The right answer in another form: a phrase turned into one word, all else into a phrase."""
+def reformed(style: str, form: str, value: str, response: str = "") -> str:
+    """The right answer in another form: a phrase turned into one word, all else into a phrase.
+
+    Of one's own questions (style `own`), whose forms are not known, by what the response is.
+    """
+    if style not in LEAD:
+        return value if value != response else LEAD["b"] + value
     return value if form == "answer" else LEAD[style] + value

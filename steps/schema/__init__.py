@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from steps.schema.data import Items, Pairs, Probes, World
+from steps.schema.data import Data, Items, Pairs, Probes, World
 from steps.schema.diffing import Atlas, Diff, Heads, Intervene, Spatial
 from steps.schema.measure import (
     Classify,
@@ -120,6 +120,7 @@ class Params(Section):
     world: World
     recipe: Recipe
     join: Join
+    data: Data
     items: Items
     probes: Probes
     pairs: Pairs

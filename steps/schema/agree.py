@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from steps.schema import Dpo, Grpo, Params, Sft
+from steps.schema.own import own_data
 
 DIFFING = {
     **dict.fromkeys(("quality", "stability", "turned", "controls", "spatial"), "compare"),
@@ -17,6 +18,8 @@ ROOM = 15
 def disagreements(params: Params) -> Iterator[str]:
     """One sentence (key, value, what is allowed) for each pair of keys that disagree."""
     yield from _world(params)
+    if params.data.source == "files":
+        yield from own_data(params)
     sizes = params.recipe.model
     for width, heads, times in (("tower_width", "tower_heads", 1), ("width", "heads", 2)):
         unit = times * getattr(sizes, heads)  # a rotary embedding turns pairs of numbers

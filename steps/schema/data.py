@@ -49,6 +49,62 @@ class Items(Section):
     novel_share: Share
 
 
+Reward = Annotated[
+    str, StringConstraints(pattern=r"^(exact|choice|numeric|iou|open|.+\.py:[A-Za-z_]\w*)$")
+]
+"""What judges an answer: a built-in reward, or a function of one's own in a file."""
+
+
+class Columns(Section):
+    """Our names of what a row holds, and where it stands there."""
+
+    id: str | None = None
+    image: str | None = None
+    prompt: str | None = None
+    answer: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+    choices: str | list[str] | None = None
+    kind: str | None = None
+    mask: str | None = None
+    box: str | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> "Columns":
+        if self.rejected is not None and self.chosen is None:
+            raise ValueError(f"rejected is {self.rejected!r}: name the column of chosen too")
+        return self
+
+
+class Data(Section):
+    """Where questions come from: the embedded world, or files."""
+
+    source: Literal["world", "files"]
+    path: str | None
+    images: str | None
+    format: Literal["auto", "llava", "jsonl", "parquet"]
+    preset: Literal["llava_pretrain", "llava_onevision", "mmpr", "virl39k", "vsr"] | None
+    columns: Columns
+    reward: Reward | Annotated[list[Reward], Field(min_length=1)] | None
+    tolerance: Share
+    test_path: str | None
+    test_share: Annotated[float, Field(gt=0, lt=1)]
+    limit: Count | None
+    max_characters: Count
+    size: Annotated[int, Field(ge=16)]
+    fit: Literal["crop", "squash"]
+    broken_share: Share
+
+    @model_validator(mode="after")
+    def _named(self) -> "Data":
+        if self.source == "files" and self.path is None:
+            raise ValueError("source is 'files' and path nothing: name the file or folder to read")
+        given = [self.reward] if isinstance(self.reward, str) else self.reward or []
+        if len(given) > 1 and any(".py:" in name for name in given):
+            raise ValueError(f"reward is {given}: a function of your own stands alone")
+        return self
+
+
 class Images(Section):
     """A folder of public data, in its own layout, to probe encoders on."""
 

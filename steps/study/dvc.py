@@ -53,7 +53,7 @@ def render(plan: Plan, rules: list[Rule]) -> str:
     study = f" {plan.params.study.name}" if overlay else ""
     check: dict[str, Any] = {"cmd": f"python -m steps {CHECK}{study}", **wdir}
     check["deps"] = [ROOT.as_posix()]
-    written = [plan.photographs, *plan.scenery.values()]
+    written = [plan.photographs, *plan.scenery.values(), *plan.brought.values()]
     if overlay:
         check["deps"].append(f"{STUDIES / plan.params.study.name}.yaml")
         written.append(plan.path.as_posix())

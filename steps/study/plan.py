@@ -16,6 +16,7 @@ import yaml
 from steps import codedeps
 from steps import params as parameters
 from steps.data import album
+from steps.data.own import ready
 from steps.params import ROOT, STUDIES, ParamsError, check, read_yaml
 from steps.place import private
 from steps.schema import Params, seeds_of
@@ -79,6 +80,11 @@ class Plan:
             return {}
         return {"photos": f"{self.results}/stamps.json"}
 
+    @property
+    def brought(self) -> dict[str, str]:
+        """The input of `items` where questions are files': which data; see `steps.data.own`."""
+        return {"data": f"{self.results}/data.json"} if self.params.data.source == "files" else {}
+
     def diffed(self, instrument: str = "compare") -> list[str]:
         """The bases with a model from before visual tuning, where an instrument is wanted."""
         wanted = instrument in self.params.instruments
@@ -141,6 +147,11 @@ def _settled(plan: Plan, where: Path | str) -> Plan:
     except StageError as error:
         raise ParamsError(f"{where}: probes.images: {error}") from None
     write(Path(plan.photographs), album.text(told))
+    try:
+        for path in plan.brought.values():
+            write(Path(path), ready.text(plan.params.data))
+    except StageError as error:
+        raise ParamsError(f"{where}: {error}") from None
     return plan
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steps.data import album
+from steps.data.own import ready
 from steps.schema import Params
 
 MODELS = Path("models")
@@ -38,6 +39,7 @@ def missing(params: Params) -> Iterator[str]:
             f"world.sprites = 'photos': there is no folder {album.STAMPS}; install Debian's "
             "tuxpaint-stamps-default"
         )
+    yield from ready.missing(params.data)
     for name, base in params.bases.items():
         path = MODELS / name / "instruct" / "config.json"
         if base.source == "bundled" and not path.is_file():

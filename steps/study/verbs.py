@@ -147,6 +147,14 @@ def forecast(options: argparse.Namespace) -> None:
     command.run(options)
 
 
+def data_check(options: argparse.Namespace) -> None:
+    """Look at a study's own data: results/<study>/data-check.html and .json, and a summary."""
+    from steps.study.datacheck import look, said
+
+    found = plan(options.study)
+    print(said(look(found.params, Path(found.results)), Path(found.results)))
+
+
 def adopt(options: argparse.Namespace) -> None:
     """Let both engines take a study's verified results as their own."""
     from steps.study.adopt import adopt as hand_over

@@ -211,7 +211,8 @@ def test_a_base_gone_blind_says_nothing_of_what_a_whole_eye_knows(tmp_path, monk
     section = study.probes.model_copy(update=few)
     (tmp_path / "probes").mkdir()
     who = SimpleNamespace(seed=0)
-    told = SimpleNamespace(probes=section, world=study.world, run=who)
+    drawn = SimpleNamespace(source="world")
+    told = SimpleNamespace(probes=section, world=study.world, data=drawn, run=who)
     probes.run(told, {}, tmp_path / "probes")
     table = pd.read_parquet(tmp_path / "probes" / "classify.parquet")
     rows = [

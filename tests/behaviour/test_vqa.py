@@ -140,3 +140,26 @@ def test_margin_is_the_log_odds_at_the_answer_word(asked):
     seen = Looked(model, processor, images[[i]])
     margin = vqa.margins(seen, table.iloc[[i]])[0]
     assert margin == pytest.approx(np.log(true / (1 - true)), abs=1e-4)
+
+
+def test_of_several_questions_about_one_image_none_is_shown_it_again():
+    shown = [0, 0, 1, 1, 2, 0]
+    table = pd.DataFrame({"image": shown, "kind": ["a", "a", "a", "b", "c", "c"]})
+    pictures = np.array(shown, np.uint8)[:, None, None, None].repeat(3, 3)
+    found = vqa.swapped(table, pictures)[:, 0, 0, 0]
+    assert all(one != other for one, other in zip(found, shown, strict=True))
+    alone = table.assign(image=0)
+    assert (vqa.swapped(alone, np.zeros_like(pictures)) == 0).all()  # there is no other image
+
+
+def test_one_s_own_questions_are_scored_by_their_reward():
+    told = {"item": ["p", "q", "r"], "kind": "own", "form": "own", "style": "own", "novel": False}
+    told |= {"value": ["5", "blue", "cat"], "choices": [[], ["red", "blue"], []], "prompt": "?"}
+    rows = pd.DataFrame(told | {"reward": ["numeric", "choice", "exact"]})
+    scored = vqa.score(rows, ["it is 5.0", "B", "Answer: dog"])
+    assert list(scored["lenient"]) == [1, 1, 0] and list(scored["strict"]) == [0, 1, 0]
+    assert list(scored["well_formed"]) == [0, 1, 1] and list(scored["answer"])[1:] == [
+        "blue",
+        "dog",
+    ]
+    assert scored["lenient"].dtype == int

@@ -34,7 +34,9 @@ def made(tmp_path_factory):
     for far in (24, 0):
         out = tmp_path_factory.mktemp(f"far{far}")
         sizes = told.items.model_copy(update=SIZES | {"far": far})
-        given = SimpleNamespace(items=sizes, world=told.world, run=SimpleNamespace(seed=3))
+        given = SimpleNamespace(
+            items=sizes, world=told.world, data=told.data, run=SimpleNamespace(seed=3)
+        )
         found[far] = out, items.run(given, {}, out)
     return found
 

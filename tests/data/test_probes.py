@@ -6,10 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from steps.data import photos, probes
 from steps.data.album import album, folders, text
 from steps.data.digest import written
+from steps.params import Run
+from steps.schema.data import Images
 from steps.stage import StageError
 
 
@@ -19,12 +22,13 @@ def stage(world, monkeypatch):
     monkeypatch.setattr(probes, "PHOTO_SCENES", {"train": 60, "test": 30})
     monkeypatch.setattr(probes, "DIGITS", {"pool": 6, "test": 4})
 
-    def run(where, out, told=None, images=()):
+    def run(where, out, told=None, images=(), source="world"):
         out.mkdir()
         sizes = dict.fromkeys(("classify_train", "segment_train"), 12)
         sizes |= dict.fromkeys(("classify_test", "segment_test"), 6)
         section = SimpleNamespace(**sizes, photos=str(where), images=images)
-        params = SimpleNamespace(probes=section, world=world, run=SimpleNamespace(seed=4))
+        data, who = SimpleNamespace(source=source), SimpleNamespace(seed=4)
+        params = SimpleNamespace(probes=section, world=world, data=data, run=who)
         used = album(str(where)) | {"images": folders(images)}
         (out.parent / "photos.json").write_text(told or text(used))
         return probes.run(params, {"photos": out.parent / "photos.json"}, out)
@@ -109,3 +113,31 @@ def test_a_folder_of_ones_own_is_a_set_beside_them(stage, tmp_path):
     told = json.loads((tmp_path / "out/probes.json").read_text())
     assert told["sets"] == {"own": {"classify": {"own": ["label"]}}}
     assert (tmp_path / "out/broken.json").is_file()
+
+
+def test_with_data_of_one_s_own_nothing_of_the_world_is_drawn(stage, tmp_path):
+    for i in range(20):
+        path = tmp_path / "mine" / ("cat", "dog")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (12 * i, 0, 0)).save(path)
+    told = {"name": "mine", "layout": "imagefolder", "path": str(tmp_path / "mine"), "size": 16}
+    one = Images.model_validate(told | {"train": 6, "test": 4})
+    out = tmp_path / "out"
+    metrics = stage("off", out, images=[one], source="files")
+    assert {path.name for path in out.iterdir()} == {
+        "mine.parquet", "mine_images.npy", "probes.json", "broken.json"
+    }  # fmt: skip
+    known = json.loads((out / "probes.json").read_text())
+    assert known["sets"] == {"mine": {"classify": {"mine": ["label"]}}}
+    assert "classify" not in known and "segment" not in known
+    assert metrics["mine/images"] == 16 and "classify/images" not in metrics
+
+    from steps.encoder import classify, segment
+
+    pixels = np.load(out / "mine_images.npy").mean((1, 2))  # the red of an image tells its number
+    section = SimpleNamespace(kinds=["ridge"], penalties=[1.0], select_share=0.2)
+    params = SimpleNamespace(classify=section, run=Run("s", "classify", "b", "a", 0))
+    figures, tables = classify.probe(lambda name: pixels, out, params, "")
+    assert {name.split("/")[1] for name in figures} == {"mine"} and len(tables) == 1
+    params = SimpleNamespace(segment=None, run=params.run)
+    assert segment.probe(lambda name: pixels, out, params, "") == ({}, [], {})

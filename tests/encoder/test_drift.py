@@ -41,7 +41,9 @@ def world(tmp_path_factory):
     few = {"classify_train": 44, "classify_test": 4, "segment_train": 2, "segment_test": 2}
     section = whole.probes.model_copy(update=few | {"photos": "off"})
     (folder / "probes").mkdir()
-    run = SimpleNamespace(probes=section, world=whole.world, run=SimpleNamespace(seed=0))
+    run = SimpleNamespace(
+        probes=section, world=whole.world, data=whole.data, run=SimpleNamespace(seed=0)
+    )
     stage.run(run, {}, folder / "probes")
     return folder
 

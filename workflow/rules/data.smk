@@ -5,6 +5,7 @@ rule items:
     """Draw the questions to train on, to tune on, and those that arms are judged on."""
     input:
         **PLAN.scenery,
+        **PLAN.brought,
         code=code("items"),
     output:
         out=directory("<results>/items/seed{seed}"),
@@ -17,12 +18,12 @@ rule items:
         mem_mb=1500,
         runtime=15,
     params:
-        **PLAN.reads("world", "items"),
+        **PLAN.reads("world", "items", "data"),
     message:
         "items: questions of seed {wildcards.seed}"
     shell:
         "python -m steps items --params {PARAMS} --keys {params.reads}"
-        " --seed {wildcards.seed}" + SCENERY + " --out {output} > {log} 2>&1"
+        " --seed {wildcards.seed}" + SCENERY + BROUGHT + " --out {output} > {log} 2>&1"
 
 
 rule probes:
@@ -41,7 +42,7 @@ rule probes:
         mem_mb=2000,
         runtime=15,
     params:
-        **PLAN.reads("world", "probes"),
+        **PLAN.reads("world", "probes", "data.source"),
     message:
         "probes: labelled images of seed {wildcards.seed}"
     shell:

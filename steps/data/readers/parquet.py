@@ -48,7 +48,7 @@ def parquet(root: Path, image: str = "image", label: str = "label") -> Listing:
     return Listing(root, "classify", items, opener, same(root, items), tuple(absent))
 
 
-def _parquet(path: Path) -> Any:
+def opened(path: Path) -> Any:
     """A Parquet file, read as it is asked for. Raises StageError if it is none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -65,7 +65,7 @@ def _rows(path: Path, root: Path, image: str, label: str) -> Iterator[Item]:
     """An item for each row of a file, from its column of labels alone."""
     import pyarrow as pa
 
-    with _parquet(path) as file:
+    with opened(path) as file:
         columns = file.schema_arrow.names
         if image not in columns or label not in columns:
             raise StageError(
@@ -130,7 +130,7 @@ def _open_rows(
         groups.setdefault((item.path, item.group), {})[item.row] = item
     for (path, group), wanted in sorted(groups.items()):
         try:
-            with _parquet(path) as file:
+            with opened(path) as file:
                 for row, data in _bytes(file, group, column, set(wanted)):
                     yield (item := wanted.pop(row)), _opened(item, data, size, fit)
         except (pa.ArrowException, OSError):

@@ -107,6 +107,8 @@ def square(image: Image.Image, size: int, fit: Fit, nearest: bool = False) -> np
     strip of 1 x 50,000 pixels is never blown up.
     """
     width, height = image.size
+    if width == height == size:
+        return np.asarray(image)
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     box = (0, 0, width, height) if fit == "squash" else (left, top, left + side, top + side)
@@ -126,6 +128,8 @@ def rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray((grey >> 8).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise Flaw("grey levels are real numbers")
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
     try:
         if image.has_transparency_data:
             image = image.convert("RGBA")

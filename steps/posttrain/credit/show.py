@@ -17,8 +17,8 @@ from PIL import Image
 from trl.trainer.utils import pad
 
 from steps import ranks
+from steps.data.judge.judge import Judge
 from steps.posttrain import rollouts
-from steps.posttrain.rewards import right
 
 FILE = "credit.html"
 QUESTIONS = 12
@@ -52,11 +52,11 @@ def page(trainer: Any, items: pd.DataFrame, pictures: Path, out: Path) -> Path:
     model = trainer.accelerator.unwrap_model(trainer.model)
     batch = {name: part.to(model.device) for name, part in drawn.items()}
     trainer._compute_loss(model, batch | {"num_images": [1] * len(some)})
-    tokenizer = trainer.processing_class.tokenizer
+    tokenizer, judge = trainer.processing_class.tokenizer, Judge(pictures.parent)
     rows = zip(some.itertuples(), shown, drawn["completion_ids"], drawn["completion_mask"].bool(),
                trainer.last.cpu(), strict=True)  # fmt: skip
     answers = "\n".join(
-        _answer(item, image, tokenizer, ids[mask].tolist(), weights[mask].tolist())
+        _answer(item, image, tokenizer, ids[mask].tolist(), weights[mask].tolist(), judge)
         for item, image, ids, mask, weights in rows
     )
     text = PAGE.format(rule=escape(trainer.told.credit), count=len(some), answers=answers)
@@ -95,9 +95,11 @@ def _rollouts(trainer: Any, texts: list[str], images: list[Any]) -> dict[str, to
     }
 
 
-def _answer(item: Any, image: Any, tokenizer: Any, ids: list[int], weights: list[float]) -> str:
+def _answer(
+    item: Any, image: Any, tokenizer: Any, ids: list[int], weights: list[float], judge: Judge
+) -> str:
     said = tokenizer.decode(ids, skip_special_tokens=True)
-    hit = right(said, item.value, list(item.choices))
+    hit = judge.right(item, said)
     most = max([*weights, 1e-9])
     words = "".join(
         f'<span class="word" title="{weight:.2f}" '

@@ -1,0 +1,1 @@
+"""Is an answer right? One file a reward; `judge` brings them together."""
