@@ -73,4 +73,4 @@ def _tower(folder: Path) -> Any:
     from steps.models import load as models
 
     vlm = models.vlm(folder)
-    return towers.cut(vlm, vlm.config.vision_feature_layer)
+    return towers.cut(vlm, towers.own(vlm))
