@@ -42,8 +42,8 @@ A part that the gradient reaches was trained only if the arm trained it: see the
 
 
 LLAVA = """**Read `hidden_states[-1]`.** `last_hidden_state` has passed `post_layernorm`, which no
-LLaVA reads; its weights are carried along because the class has no form without it. To use the tower in
-a new LLaVA, set `vision_feature_layer=-1`.
+LLaVA reads; its weights are carried along because the class has no form without it. To use the
+tower in a new LLaVA, set `vision_feature_layer=-1`.
 
     tower = AutoModel.from_pretrained(folder)
     images = AutoImageProcessor.from_pretrained(folder)

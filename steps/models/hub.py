@@ -38,11 +38,12 @@ def take(path: str, revision: str | None, target: Path) -> dict[str, Any]:
     _readable(path, config)
     if config.model_type != "llava" and not local:
         path = _fetched(path, revision)  # its processor is read file by file
+        source["commit"] = Path(path).name
     read = _weights(path, families.kind(config.model_type), dtype=torch.float32, **at)
     model, loaded = read
     if lacking := sorted(loaded["missing_keys"]):
         raise StageError(f"{path} lacks {len(lacking)} of its weights, among them {lacking[0]}")
-    if not local:
+    if not local and "commit" not in source:
         source["commit"] = getattr(model.config, "_commit_hash", None)
     if config.model_type == "llava":
         processor = AutoProcessor.from_pretrained(path, backend="pil", **at)

@@ -62,7 +62,7 @@ def settings(folder: Path | str) -> Any:
 
     from steps.models import families
 
-    told = json.loads((Path(folder) / "config.json").read_text())
+    told = _told(folder)
     if "auto_map" in told:
         raise StageError(
             f"{folder} asks to run code of its own (auto_map in config.json), which is never done: "
@@ -80,6 +80,12 @@ def settings(folder: Path | str) -> Any:
     if config.model_type == "paligemma":
         config.question_end_id = _break(folder)
     return config
+
+
+def _told(folder: Path | str) -> dict[str, Any]:
+    """What a folder's config.json says; nothing where it has none."""
+    path = Path(folder) / "config.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def _break(folder: Path | str) -> int:
@@ -108,10 +114,13 @@ def processor(folder: Path | str) -> Any:
     from steps.models import families
 
     words = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if (config := settings(folder)).model_type != "llava":
+    if _told(folder).get("model_type", "llava") != "llava":
         from steps.models.families.processor import Placed
 
-        family = families.of(config)
+        config = settings(folder)
+        family, old = families.of(config), Path(folder) / "chat_template.json"
+        if not words.chat_template and old.is_file():
+            words.chat_template = json.loads(old.read_text())["chat_template"]
         published = words.chat_template
         words.chat_template = family.template(published)
         mark = words.convert_ids_to_tokens(config.image_token_id)
@@ -135,11 +144,9 @@ def images(folder: Path | str) -> Any:
 
     from steps.models import families
 
-    if (Path(folder) / "config.json").is_file():
-        told = json.loads((Path(folder) / "config.json").read_text())
-        if told.get("model_type") in families.FAMILIES and told["model_type"] != "llava":
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            return families.of(config).images(config, folder)
+    if _told(folder).get("model_type", "llava") in set(families.FAMILIES) - {"llava"}:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        return families.of(config).images(config, folder)
     from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
     if _kind(Path(folder)).startswith("SiglipImageProcessor"):

@@ -64,17 +64,20 @@ def kind(model_type: str) -> Any:
     if family is llava:
         return stock
 
-    @wraps(stock.forward)
-    def forward(self: Any, input_ids: Any = None, **given: Any) -> Any:
-        return stock.forward(self, **family.given(self, {"input_ids": input_ids, **given}))
+    def start(self: Any, *args: Any, **told: Any) -> None:
+        stock.__init__(self, *args, **told)
+        # Not on the model itself: TRL calls what stands before the output layer by its own.
+        self.model.register_forward_pre_hook(adapt, with_kwargs=True)
+
+    def adapt(inner: Any, args: tuple, told: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        if args:
+            told = {**told, "input_ids": args[0]}
+        return args[1:], family.given(inner, told)
 
     @wraps(stock.generate)
-    def generate(self: Any, inputs: Any = None, **given: Any) -> Any:
-        ids = given.pop("input_ids", inputs)
-        return stock.generate(self, **family.given(self, {"input_ids": ids, **given}))
+    def generate(self: Any, inputs: Any = None, **told: Any) -> Any:
+        ids = told.pop("input_ids", inputs)
+        return stock.generate(self, **family.given(self, {"input_ids": ids, **told}))
 
-    return type(
-        family.CLASS,
-        (stock,),
-        {"forward": forward, "generate": generate, "__module__": stock.__module__},
-    )
+    methods = {"__init__": start, "generate": generate, "__module__": stock.__module__}
+    return type(family.CLASS, (stock,), methods)

@@ -27,7 +27,7 @@ SIDE = 448
 
 def part(name: str) -> str:
     """Which of tower, projector and language a parameter belongs to, from its name."""
-    if "visual.merger." in name:
+    if "visual.merger" in name:
         return "projector"
     return "tower" if "visual." in name else "language"
 

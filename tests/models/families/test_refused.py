@@ -1,4 +1,4 @@
-"""What a family's adapter adds is what its own class and processor say; what cannot be is refused."""
+"""An adapter adds what the family's own class and processor say, and refuses what cannot be."""
 
 import json
 import shutil
