@@ -103,8 +103,8 @@ def _parts(vlm: Any) -> dict[str, list[np.ndarray]]:
     tower = towers.cut(vlm, towers.own(vlm))
     parts: dict[str, list[np.ndarray]] = {"layer0": []}
     for name, weight in tower.named_parameters():
-        block = re.search(r"\blayers?\.(\d+)\.", name)
-        if block or "post_layernorm" not in name:
+        block = re.search(r"\b(?:layers?|blocks)\.(\d+)\.", name)
+        if block or not ("post_layernorm" in name or name.startswith("merger.")):
             part = f"layer{int(block[1]) + 1}" if block else "layer0"
             parts.setdefault(part, []).append(weight.detach().cpu().numpy())
     parts["proj"] = [p.detach().cpu().numpy() for p in towers.head(vlm).parameters()]

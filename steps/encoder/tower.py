@@ -99,6 +99,16 @@ def states(tower: Any, pixels: Any) -> list[Any]:
     return families.FAMILIES[getattr(tower.config, "family", "llava")].states(tower, pixels)
 
 
+def raw(tower: Any, pixels: Any) -> Any:
+    """The pixels of each patch as a tower takes them, [N, P, D] in reading order."""
+    import torch
+
+    if pixels.ndim == 3:
+        return families.qwen2_5_vl.squares(pixels, tower.config.spatial_merge_size)
+    whole, side = pixels[:, 0] if pixels.ndim == 5 else pixels, tower.config.patch_size
+    return torch.nn.functional.unfold(whole, side, stride=side).transpose(1, 2)
+
+
 def describe(vlm: Any) -> dict[str, Any]:
     """What `projector_config.json` says of a VLM's projector."""
     return {"family": vlm.config.model_type, **families.of(vlm).describe(vlm)}

@@ -62,7 +62,24 @@ def given(model: Any, told: dict[str, Any]) -> dict[str, Any]:
         told |= {"pixel_values": pixels.flatten(0, 1), "image_grid_thw": _grid(pixels)}
     if told.get("mm_token_type_ids") is None and begins(told):
         told["mm_token_type_ids"] = (told["input_ids"] == model.config.image_token_id).long()
+    if hasattr(model, "rope_deltas") and told.get("position_ids") is None:
+        _goes_on(model, told)
     return told
+
+
+def _goes_on(inner: Any, told: dict[str, Any]) -> None:
+    """Positions of words behind a cache, which the class would give for the whole sequence.
+
+    A pass that begins without an image leaves no shift of positions from an earlier one behind.
+    """
+    ids, mask = told.get("input_ids"), told.get("attention_mask")
+    if begins(told):
+        inner.rope_deltas = None
+    elif inner.rope_deltas is not None and ids is not None and mask is not None:
+        shift = inner.rope_deltas.to(ids.device)
+        rows = shift.repeat_interleave(len(ids) // len(shift), 0)
+        positions = (mask.cumsum(1) - 1)[:, -ids.shape[1] :] + rows
+        told["position_ids"] = positions[None].expand(3, -1, -1)
 
 
 def _grid(pixels: Any) -> Any:
@@ -137,6 +154,13 @@ def states(tower: Any, pixels: Any) -> list[Any]:
         for hook in hooks:
             hook.remove()
     return [_reading(tower, state, grid) for state in (*seen, end)]
+
+
+def squares(pixels: Any, merge: int) -> Any:
+    """Patches [N, P, D] as the tower takes them, in reading order."""
+    import torch
+
+    return pixels[:, torch.argsort(_blocked(pixels.shape[1], merge))]
 
 
 def inside(model: Any, pixels: Any) -> tuple[Any, Any]:
