@@ -33,12 +33,12 @@ HEAD = """# Model families
 
 A base with `source: hub` may be of any of these families. Each was built tiny from its own config
 classes, saved as the hub lays it out, taken over and put through the stages; no published weights
-were run. Each cell names its test in `{shown}`; this page is written by
-`python -m tests.models.families.table`, and a test holds it to what is tested.
+were run. Each cell names its test in `{shown}`;
+`python -m tests.models.families.table` writes this page, and a test holds it to what is tested.
 
 - *forward*: image tokens are counted right; every image goes to its own question.
 - *SFT, DPO, GRPO*: the stage moves all weights but those that no gradient reaches: the norm and the
-  blocks behind the layer that LLaVA reads, and attention's key biases.
+  blocks behind the layer that the projector reads, and DINOv2's mask token.
 - *tower in and out*: features inside and outside are equal bit for bit, in reading order, and the
   parts fit back into a model.
 - *attention*: the mass on the image is eager attention's within 1e-5.
