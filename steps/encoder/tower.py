@@ -74,6 +74,10 @@ def trimmed(whole: Any, blocks: int, skip: int) -> Any:
 
     config = copy.deepcopy(whole.config)
     setattr(config, "depth" if hasattr(config, "depth") else "num_hidden_layers", blocks)
+    if hasattr(config, "stage_names"):  # a class that names its blocks as well, such as DINOv2's
+        named = ("stage_names", "out_features", "out_indices", "_out_features", "_out_indices")
+        told = {name: value for name, value in config.to_dict().items() if name not in named}
+        config = type(config).from_dict(told)
     config.output_hidden_states = True
     config.skip_tokens = skip
     if getattr(config, "vision_use_head", False):
@@ -133,20 +137,19 @@ def put(vlm: Any, folder: Path | str) -> None:
 
     Raises StageError for a folder of another family or size. Blocks that were cut off stay.
     """
-    from safetensors.torch import load_file
-
-    family, folder = families.of(vlm), Path(folder)
-    told = json.loads((folder / "config.json").read_text()).get("family", "llava")
-    parts = [(family.tower(vlm), "model.safetensors")]
-    if (folder / "projector.safetensors").is_file():
-        parts.append((family.projector(vlm), "projector.safetensors"))
-    for module, name in parts:
-        weights, there = load_file(folder / name), module.state_dict()
+    family, (tower, head, _) = families.of(vlm), load(folder)
+    told = getattr(tower.config, "family", "llava")
+    parts = [(family.tower(vlm), tower)]
+    if head is not None:
+        parts.append((family.projector(vlm), head))
+    for module, taken in parts:
+        weights, there = taken.state_dict(), module.state_dict()
         odd = [n for n, w in weights.items() if n not in there or there[n].shape != w.shape]
         if told != vlm.config.model_type or odd:
             raise StageError(
-                f"{folder / name} is of a {told} and does not fit this {vlm.config.model_type}"
-                f"{': ' + odd[0] if odd else ''}; give a folder extracted from such a model"
+                f"{folder} was extracted from a {told} and does not fit this "
+                f"{vlm.config.model_type}{': ' + odd[0] if odd else ''}; give a folder extracted "
+                "from such a model"
             )
         module.load_state_dict(weights, strict=False)
 

@@ -39,8 +39,10 @@ def take(path: str, revision: str | None, target: Path) -> dict[str, Any]:
     if config.model_type != "llava" and not local:
         path = _fetched(path, revision)  # its processor is read file by file
         source["commit"] = Path(path).name
-    read = _weights(path, families.kind(config.model_type), dtype=torch.float32, **at)
-    model, loaded = read
+    read: Any = families.kind(config.model_type).from_pretrained(
+        path, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **at
+    )
+    model, loaded = read  # a pair, which its type does not say
     if lacking := sorted(loaded["missing_keys"]):
         raise StageError(f"{path} lacks {len(lacking)} of its weights, among them {lacking[0]}")
     if not local and "commit" not in source:
@@ -48,7 +50,7 @@ def take(path: str, revision: str | None, target: Path) -> dict[str, Any]:
     if config.model_type == "llava":
         processor = AutoProcessor.from_pretrained(path, backend="pil", **at)
     else:
-        processor = _placed(path, model, target)
+        processor = _placed(path, model)
     _complete(path, processor)
     if config.model_type == "llava":
         _counts(model, processor)
@@ -83,28 +85,15 @@ def _fetched(name: str, revision: str | None) -> str:
     return snapshot_download(name, revision=revision, allow_patterns=wanted)
 
 
-def _weights(path: str, kind: Any, **at: Any) -> Any:
-    """The model and what was said as it was read. Raises StageError for a file that is cut off."""
-    from safetensors import SafetensorError
+def _placed(path: str, model: Any) -> Any:
+    """The processor of a family that is not LLaVA; tells the model what `load.settings` finds."""
+    from steps.models import load
 
-    try:
-        return kind.from_pretrained(path, use_safetensors=True, output_loading_info=True, **at)
-    except SafetensorError as error:
-        raise StageError(
-            f"a weights file of {path} is cut off or damaged ({error}): fetch it again"
-        ) from error
-
-
-def _placed(path: str, model: Any, target: Path) -> Any:
-    """The processor of a family that is not LLaVA; the files that it is read from go along."""
-    from steps.models import families, load
-
-    target.mkdir(parents=True, exist_ok=True)
-    words = load.processor(path)
-    model.config.image_seq_length = words.image_seq_length
-    if families.of(model).LAST and hasattr(told := load.settings(path), "question_end_id"):
-        model.config.question_end_id = told.question_end_id
-    return words
+    found = load.settings(path)
+    for name in ("image_seq_length", "question_end_id"):
+        if hasattr(found, name):
+            setattr(model.config, name, getattr(found, name))
+    return load.processor(path)
 
 
 def _readable(path: str, config: Any) -> None:

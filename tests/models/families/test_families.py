@@ -1,5 +1,6 @@
 """Every family, and LLaVA with each tower and language model, does what a study asks of a model."""
 
+import json
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from steps.models import families, load, sample
 from steps.models.connectivity import watched
 from steps.models.look import Looked
 from steps.params import Run
+from steps.stage import StageError
 from tests.posttrain.conftest import settings
 
 TEXTS = ["what color is it ?", "what color ?", "is the circle red or blue ?"]
@@ -112,6 +114,11 @@ def test_extraction(base, model, processor, pictures, tmp_path):
         towers.put(empty, tmp_path)
         assert torch.equal(families.of(model).inside(empty, pixels)[1], projected)
         assert torch.equal(towers.head(model)(read), projected)
+    told_of = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(told_of | {"family": "gemma3"}))
+    if model.config.model_type == "llava":
+        with pytest.raises(StageError, match="resizes images|was extracted from a gemma3"):
+            towers.put(model, tmp_path)
 
 
 def test_attention(model, processor, pictures):

@@ -9,6 +9,7 @@ import torch
 import transformers
 from PIL import Image
 
+from steps import manifest
 from steps.models import families, hub, load, sample
 from steps.stage import StageError
 from tests.models.families import tiny
@@ -38,10 +39,6 @@ def test_text_and_pixels_are_those_of_the_familys_own_processor(opened, kind):
         processor.image_processor.image_seq_length = count
         own, text = transformers.PaliGemmaProcessor(**pieces), "<image>what color ?"
     else:
-        for name, mark in (("boi", "start_of_image"), ("eoi", "end_of_image")):
-            setattr(processor.tokenizer, f"{name}_token", f"<{mark}>")
-        processor.tokenizer.image_token = "<image_soft_token>"
-        processor.tokenizer.image_token_id = model.config.image_token_id
         own = transformers.Gemma3Processor(**pieces, image_seq_length=count)
         text = "USER: <start_of_image>\nwhat color ? ASSISTANT:"
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8))
@@ -151,7 +148,9 @@ def test_weights_that_are_cut_off_are_refused(there, tmp_path, kind):
     folder = spoil(there, tmp_path, kind)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    refused(folder, tmp_path, "is cut off or damaged")
+    with pytest.raises(manifest.Damaged, match="put the weights in place again") as error:
+        hub.take(str(folder), None, tmp_path / "base" / "instruct")
+    assert str(weights) in str(error.value)
 
 
 @pytest.mark.parametrize("kind", ["paligemma", "gemma3"])

@@ -169,6 +169,15 @@ def tokenizer(family: str):
     words = PreTrainedTokenizerFast(
         tokenizer_object=raw, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
     )
+    if family == "gemma3":
+        marks = {"boi": "<start_of_image>", "eoi": "<end_of_image>", "image": "<image_soft_token>"}
+        words = PreTrainedTokenizerFast(
+            tokenizer_object=raw,
+            bos_token="<s>",
+            eos_token="</s>",
+            pad_token="<pad>",
+            extra_special_tokens={f"{name}_token": mark for name, mark in marks.items()},
+        )
     if family != "paligemma":
         words.chat_template = foreign.TEMPLATE.replace("<image>", MARKS.get(family, "<image>"))
     return words
