@@ -21,7 +21,23 @@ FAMILIES: dict[str, ModuleType] = {
 }
 """By `model_type` of config.json."""
 
-NAMES = ("CLASS", "PACKS", "LAST", "part", "tower", "projector", "blocks", "layer", "skip")
+# What the constants of a family say. CLASS: its class in transformers. PACKS: whether several
+# sequences may share the keys and values of an image, as LLaVA's may. LAST: whether its projector
+# reads the tower behind its last norm. RASTER: whether an image's tokens are its cells in reading
+# order, each once.
+
+NAMES = (
+    "CLASS",
+    "PACKS",
+    "LAST",
+    "RASTER",
+    "part",
+    "tower",
+    "projector",
+    "blocks",
+    "layer",
+    "skip",
+)
 NAMES += ("given", "tokens", "template", "images", "states", "describe", "head", "inside")
 
 

@@ -26,6 +26,7 @@ __all__ = ["blocks", "inside", "layer", "part", "projector", "skip", "states", "
 CLASS = "Gemma3ForConditionalGeneration"
 PACKS = False
 LAST = True
+RASTER = True
 
 MARK = "<start_of_image>"
 AROUND = "\n\n<start_of_image><image_soft_token><end_of_image>\n\n"

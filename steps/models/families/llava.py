@@ -11,6 +11,7 @@ __all__ = ["blocks", "inside", "part", "projector", "states", "template", "tower
 CLASS = "LlavaForConditionalGeneration"
 PACKS = True
 LAST = False
+RASTER = True
 
 
 def layer(config: Any) -> Any:

@@ -25,6 +25,7 @@ __all__ = ["blocks", "describe", "head", "layer", "projector", "skip", "template
 CLASS = "LlavaOnevisionForConditionalGeneration"
 PACKS = True
 LAST = False
+RASTER = False
 
 
 def part(name: str) -> str:

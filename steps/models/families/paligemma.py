@@ -27,6 +27,7 @@ __all__ = ["blocks", "inside", "layer", "part", "projector", "skip", "states", "
 CLASS = "PaliGemmaForConditionalGeneration"
 PACKS = False
 LAST = True
+RASTER = True
 
 TEMPLATE = (
     "{% for m in messages %}{% if m['role'] == 'user' %}"

@@ -20,6 +20,7 @@ __all__ = ["layer", "skip", "template"]
 CLASS = "Qwen2_5_VLForConditionalGeneration"
 PACKS = False
 LAST = False
+RASTER = True
 
 SIDE = 448
 """Pixels along the square that images become, as near as min_pixels and max_pixels allow."""

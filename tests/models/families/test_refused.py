@@ -11,6 +11,7 @@ from PIL import Image
 
 from steps import manifest
 from steps.models import families, hub, load, sample
+from steps.models.look import square
 from steps.stage import StageError
 from tests.models.families import tiny
 
@@ -161,6 +162,14 @@ def test_images_of_another_size_than_the_towers_are_refused(there, tmp_path, kin
     (folder / "preprocessor_config.json").write_text(json.dumps(told))
     with pytest.raises(StageError, match="preprocessor_config.json resizes images"):
         load.vlm(folder)
+
+
+def test_image_tokens_that_are_no_grid_have_no_places(opened):
+    """OneVision's 36 here would make a square, but they are two images and marks."""
+    _, model, _ = opened("llava_onevision")
+    assert model.config.image_seq_length == 36
+    with pytest.raises(StageError, match="no token's place is known: leave gaze out"):
+        square(model, "gaze")
 
 
 def test_what_reads_llava_alone_says_so(opened):
