@@ -21,8 +21,8 @@ from steps.stage import StageError
 def square(model: Any, instrument: str) -> int:
     """Image tokens along a side of the image. Raises StageError where they make no square."""
     tokens = model.config.image_seq_length
-    side, known = isqrt(tokens), families.of(model).RASTER
-    if side * side != tokens or not known:
+    side = isqrt(tokens)
+    if side * side != tokens or not families.of(model).RASTER:
         raise StageError(
             f"an image is {tokens} tokens, which make no square, so that no token's place is "
             f"known: leave {instrument} out of `instruments`"
