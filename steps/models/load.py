@@ -140,32 +140,14 @@ def processor(folder: Path | str) -> Any:
 
 def images(folder: Path | str) -> Any:
     """The image processor saved in a folder, of whichever class, by PIL (no torchvision)."""
-    from transformers import AutoConfig, AutoImageProcessor
+    from transformers import AutoConfig
 
     from steps.models import families
 
     if _told(folder).get("model_type", "llava") in set(families.FAMILIES) - {"llava"}:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         return families.of(config).images(config, folder)
-    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
-
-    if _kind(Path(folder)).startswith("SiglipImageProcessor"):
-        return SiglipImageProcessorPil.from_pretrained(folder, local_files_only=True)
-    return AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
-
-
-def _kind(folder: Path) -> str:
-    """The class of a folder's image processor, by the file that holds its settings."""
-    for name in ("processor_config.json", "preprocessor_config.json"):
-        if (folder / name).is_file():
-            told = json.loads((folder / name).read_text())
-            told = told.get("image_processor", told)
-            if "image_processor_type" in told:
-                return told["image_processor_type"]
-    raise Missing(
-        f"{folder} has no image processor: its processor_config.json names none. Give a folder "
-        "that `save_pretrained` of model and processor wrote."
-    )
+    return families.llava.images(None, folder)
 
 
 def pixels(images: "np.ndarray", device: Any = "cpu") -> "torch.Tensor":

@@ -1,10 +1,12 @@
 """LLaVA: a CLIP, SigLIP or DINOv2 tower, two layers, any language model."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from steps.models.families.alike import blocks, inside, part, projector, states, tower
 from steps.models.families.alike import same as template
+from steps.stage import Missing
 
 __all__ = ["blocks", "inside", "part", "projector", "states", "template", "tower"]
 
@@ -35,10 +37,27 @@ def tokens(config: Any, images: Any) -> int:
 
 
 def images(config: Any, folder: Path | str) -> Any:
-    """The image processor of a folder, by PIL."""
-    from steps.models.load import images
+    """The image processor of a folder, of whichever class, by PIL."""
+    from transformers import AutoImageProcessor
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-    return images(folder)
+    if _kind(Path(folder)).startswith("SiglipImageProcessor"):
+        return SiglipImageProcessorPil.from_pretrained(folder, local_files_only=True)
+    return AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+
+
+def _kind(folder: Path) -> str:
+    """The class of a folder's image processor, by the file that holds its settings."""
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        if (folder / name).is_file():
+            told = json.loads((folder / name).read_text())
+            told = told.get("image_processor", told)
+            if "image_processor_type" in told:
+                return told["image_processor_type"]
+    raise Missing(
+        f"{folder} has no image processor: its processor_config.json names none. Give a folder "
+        "that `save_pretrained` of model and processor wrote."
+    )
 
 
 def describe(model: Any) -> dict[str, Any]:
