@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from steps.behaviour import frozen
-from steps.models import load
+from steps.models import families, load
 from steps.models.connectivity import watched
 from steps.posttrain.credit.select import most
 from steps.posttrain.credit.spoil import blacked
@@ -76,6 +76,7 @@ def measured(
     patches are blacked out by; without it there is no drift.
     """
     see = load.reader(processor.image_processor)
+    families.only(model, "tokens")
     patch = model.config.vision_config.patch_size
     rows = []
     for start in range(0, len(table), told.batch):

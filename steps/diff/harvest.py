@@ -25,7 +25,7 @@ from steps import manifest
 from steps.diff import activations, hooks, samples
 from steps.diff.samples import Sample
 from steps.diff.stream import BATCH, forward, words
-from steps.models import load
+from steps.models import families, load
 from steps.stage import Missing, StageError
 from steps.track import log
 
@@ -175,11 +175,9 @@ def _amount(size: float) -> str:
 
 def _widths(model: Path, names: list[str]) -> dict[str, int]:
     """Numbers a token has at each site, from a model without weights."""
-    from transformers import LlavaConfig, LlavaForConditionalGeneration
-
+    config = load.settings(model)
     with torch.device("meta"):
-        config = LlavaConfig.from_pretrained(model, local_files_only=True)
-        empty = LlavaForConditionalGeneration._from_config(config)
+        empty = families.kind(config.model_type)._from_config(config)
     return {name: hooks.width(empty, name) for name in names}
 
 

@@ -40,11 +40,10 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     kept = {"random": random}
     if (base / "aligned").is_dir():
         kept["original"] = _tower(base / "aligned").float().eval().to(device)
-    side = tower.config.patch_size
 
     def encode(batch: np.ndarray) -> dict[str, torch.Tensor]:
         x = seen(batch)
-        patches = torch.nn.functional.unfold(x, side, stride=side).transpose(1, 2)
+        patches = towers.raw(tower, x)
         read = {name: towers.read(one, x.to(device)) for name, one in kept.items()}
         return read | {"pixels": patches}
 
@@ -73,4 +72,4 @@ def _tower(folder: Path) -> Any:
     from steps.models import load as models
 
     vlm = models.vlm(folder)
-    return towers.cut(vlm, vlm.config.vision_feature_layer)
+    return towers.cut(vlm, towers.own(vlm))

@@ -100,25 +100,26 @@ def changes(arm: Any, base: Any) -> dict[str, float]:
 
 
 def _parts(vlm: Any) -> dict[str, list[np.ndarray]]:
-    tower = towers.cut(vlm, vlm.config.vision_feature_layer)
+    tower = towers.cut(vlm, towers.own(vlm))
     parts: dict[str, list[np.ndarray]] = {"layer0": []}
     for name, weight in tower.named_parameters():
-        block = re.search(r"\blayers?\.(\d+)\.", name)
-        if block or "post_layernorm" not in name:
+        block = re.search(r"\b(?:layers?|blocks)\.(\d+)\.", name)
+        if block or not ("post_layernorm" in name or name.startswith("merger.")):
             part = f"layer{int(block[1]) + 1}" if block else "layer0"
             parts.setdefault(part, []).append(weight.detach().cpu().numpy())
-    parts["proj"] = [p.detach().cpu().numpy() for p in vlm.model.multi_modal_projector.parameters()]
+    parts["proj"] = [p.detach().cpu().numpy() for p in towers.head(vlm).parameters()]
     return parts
 
 
 def look(vlm: Any, see: Any, pictures: np.ndarray, batch: int, seed: int) -> Layers:
     """What a VLM's eye makes of `pictures` uint8 [N, H, W, 3]; all models keep the same tokens."""
-    tower = towers.cut(vlm, vlm.config.vision_feature_layer).to(vlm.device)
+    tower = towers.cut(vlm, towers.own(vlm)).to(vlm.device)
+    head = towers.head(vlm)
     found: dict[tuple[str, str], list[np.ndarray]] = {}
     for start in range(0, len(pictures), batch):
         with torch.inference_mode():
             states = towers.states(tower, see(pictures[start : start + batch]).to(vlm.device))
-            behind = vlm.model.multi_modal_projector(states[-1])
+            behind = head(states[-1])
         if start == 0:  # only now is it known how many tokens an image has
             each = states[0].shape[1]
             kept = np.zeros(len(pictures) * each, bool)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from steps.models import families
 from steps.stage import StageError
 
 CHECKED = 4
@@ -23,14 +24,7 @@ license: apache-2.0
 # Vision tower of {source}
 
 Cut at layer {layer} of {blocks} blocks: {kept} are kept. {place}
-**Read `hidden_states[-1]`.** `last_hidden_state` has passed `post_layernorm`, which no LLaVA
-reads; its weights are carried along because the class has no form without it. To use the tower in
-a new LLaVA, set `vision_feature_layer=-1`.
-
-    tower = AutoModel.from_pretrained(folder)
-    images = AutoImageProcessor.from_pretrained(folder)
-    features = tower(**images(picture, return_tensors="pt")).hidden_states[-1]{skip}
-
+{how}
 {projector}`steps.encoder.tower.load(folder)` opens what is here.
 
 | | |
@@ -44,6 +38,22 @@ a new LLaVA, set `vision_feature_layer=-1`.
 | inside the VLM and from this folder | equal bit for bit on {checked} images |
 
 A part that the gradient reaches was trained only if the arm trained it: see the model's own card.
+"""
+
+
+LLAVA = """**Read `hidden_states[-1]`.** `last_hidden_state` has passed `post_layernorm`, which no
+LLaVA reads; its weights are carried along because the class has no form without it. To use the
+tower in a new LLaVA, set `vision_feature_layer=-1`.
+
+    tower = AutoModel.from_pretrained(folder)
+    images = AutoImageProcessor.from_pretrained(folder)
+    features = tower(**images(picture, return_tensors="pt")).hidden_states[-1]{skip}
+"""
+OTHER = """**Read it with `steps.encoder.tower.read`**, which gives what the projector of a {family}
+reads, `{reads}`, as patches in reading order.
+
+    tower, projector, images = steps.encoder.tower.load(folder)
+    features = steps.encoder.tower.read(tower, images(picture, return_tensors="pt")["pixel_values"])
 """
 
 
@@ -63,7 +73,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
 
     folder, layer = Path(inputs["model"]), params.extract.layer
     vlm, images = load.vlm(folder), load.processor(folder).image_processor
-    device, own = load.device(), vlm.config.vision_feature_layer
+    device, own = load.device(), towers.own(vlm)
     read = towers.depth(vlm, layer) == towers.depth(vlm, own)
     if params.extract.projector and not read:
         raise StageError(
@@ -74,19 +84,19 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     tower.save_pretrained(out)
     images.save_pretrained(out)
     if params.extract.projector:
-        weights = vlm.model.multi_modal_projector.state_dict()
+        weights = families.of(vlm).projector(vlm).state_dict()
         save_file(weights, out / "projector.safetensors", metadata={"format": "pt"})
         text = json.dumps(towers.describe(vlm), indent=2) + "\n"
         (out / "projector_config.json").write_text(text)
 
-    side = vlm.config.vision_config.image_size
+    side = getattr(vlm.config.vision_config, "image_size", 224)  # or resized
     dice = torch.Generator().manual_seed(params.run.seed or 0)
     noise = torch.randint(0, 256, (CHECKED, side, side, 3), generator=dice).byte()
     pixels = images(list(noise.numpy()), return_tensors="pt")["pixel_values"].to(device)
     vlm.to(device)
     tokens = compare(vlm, out, pixels, layer)
     (out / "README.md").write_text(_card(params, vlm, tower, pixels, read, folder))
-    blocks, kept = vlm.config.vision_config.num_hidden_layers, tower.config.num_hidden_layers
+    kept, blocks = towers.count(tower), families.of(vlm).blocks(vlm.config)
     return {
         "extract/parameters": sum(p.numel() for p in tower.parameters()),
         "extract/blocks": kept,
@@ -106,23 +116,19 @@ def compare(vlm: Any, folder: Path, pixels: Any, layer: int) -> Any:
 
     from steps.encoder import tower as towers
 
-    given = []
-    head = vlm.model.multi_modal_projector
-    hook = head.register_forward_pre_hook(lambda _, args: given.append(args[0]))
+    family = families.of(vlm)
     with torch.no_grad():
         tower, copy, _ = towers.load(folder)
         tower.to(pixels.device)
         if copy is not None:
             copy.to(pixels.device)
         outside = towers.read(tower, pixels)
+        given, projected = family.inside(vlm, pixels)
         if copy is None:
-            states = vlm.model.vision_tower(pixels, output_hidden_states=True).hidden_states
-            inside = states[towers.depth(vlm, layer)][:, tower.config.skip_tokens :]
-            pairs = {"tower": (inside, outside)}
+            whole = towers.cut(vlm, family.blocks(vlm.config)).to(pixels.device)
+            pairs = {"tower": (towers.states(whole, pixels)[towers.depth(vlm, layer)], outside)}
         else:
-            projected = torch.stack(list(vlm.model.get_image_features(pixels).pooler_output))
-            pairs = {"tower": (given[0], outside), "projector": (projected, copy(outside))}
-    hook.remove()
+            pairs = {"tower": (given, outside), "projector": (projected, copy(outside))}
     for name, (a, b) in pairs.items():
         if a.shape != b.shape or not torch.equal(a, b):
             gap = (a - b).abs().max().item() if a.shape == b.shape else "shapes differ"
@@ -138,33 +144,36 @@ def gradient(vlm: Any, pixels: Any) -> tuple[list[str], list[str]]:
 
     Returns the names of the tower's and projector's parameters that it reaches, and of the others.
     """
-    import torch
-
     vlm.zero_grad()
-    torch.stack(list(vlm.model.get_image_features(pixels).pooler_output)).square().sum().backward()
+    families.of(vlm).inside(vlm, pixels)[1].square().sum().backward()
     seen = {
         name: p.grad is not None
         for name, p in vlm.model.named_parameters()
-        if name.startswith(("vision_tower.", "multi_modal_projector."))
+        if families.part(name) != "language"
     }
     vlm.zero_grad()
     return [n for n, hit in seen.items() if hit], [n for n, hit in seen.items() if not hit]
 
 
 def _card(params: Any, vlm: Any, tower: Any, pixels: Any, read: bool, folder: Path) -> str:
+    from steps.encoder.tower import count, reads
+
+    how = LLAVA if vlm.config.model_type == "llava" else OTHER
     reached, unreached = gradient(vlm, pixels[:1])
-    kept = {f"vision_tower.{name}" for name, _ in tower.named_parameters()}
+    kept = {f"{_before(vlm)}{name}" for name, _ in tower.named_parameters()}
     if params.extract.projector:
-        kept |= {n for n in reached if n.startswith("multi_modal_projector.")}
-    whole = [n for n, _ in vlm.model.named_parameters() if n.startswith("vision_tower.")]
+        kept |= {n for n in reached if families.part(n) == "projector"}
+    whole = [n for n, _ in vlm.model.named_parameters() if families.part(n) == "tower"]
     run, skip = params.run, tower.config.skip_tokens
     return CARD.format(
         source="/".join(str(x) for x in (run.study, run.base, run.arm, f"seed{run.seed}")),
         layer=params.extract.layer,
-        blocks=vlm.config.vision_config.num_hidden_layers,
-        kept=tower.config.num_hidden_layers,
+        blocks=families.of(vlm).blocks(vlm.config),
+        kept=count(tower),
         place="That is where the projector reads." if read else "The projector reads elsewhere.",
-        skip=f"[:, {skip}:]" if skip else "",
+        how=how.format(
+            skip=f"[:, {skip}:]" if skip else "", family=vlm.config.model_type, reads=reads(tower)
+        ),
         projector="`projector.safetensors` and `projector_config.json` hold the projector.\n"
         if params.extract.projector
         else "",
@@ -177,12 +186,18 @@ def _card(params: Any, vlm: Any, tower: Any, pixels: Any, read: bool, folder: Pa
     )
 
 
+def _before(vlm: Any) -> str:
+    """What the names of the tower's parameters begin with."""
+    whole = families.of(vlm).tower(vlm)
+    return next(f"{name}." for name, part in vlm.model.named_modules() if part is whole)
+
+
 def _parts(names: Iterable[str]) -> str:
     """Parameter names folded to parts: `embeddings`, `encoder.layers.0`, the projector's name."""
     parts = []
     for name in names:
-        words = name.removeprefix("vision_tower.").split(".")
-        part = ".".join(words[:3]) if words[0] == "encoder" else words[0]
+        words = name.removeprefix("vision_tower.").removeprefix("visual.").split(".")
+        part = ".".join(words[: {"encoder": 3, "blocks": 2}.get(words[0], 1)])
         if part not in parts:
             parts.append(part)
     return ", ".join(f"`{part}`" for part in parts) or "nothing"

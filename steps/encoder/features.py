@@ -37,7 +37,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
 
     folder = Path(inputs["extract"])
     tower, projector, images = towers.load(folder)
-    layers, blocks = params.features.layers, tower.config.num_hidden_layers
+    layers, blocks = params.features.layers, towers.count(tower)
     if not all(0 <= layer <= blocks for layer in layers):
         raise StageError(
             f"features.layers is {layers}: the tower in {folder} has the layers 0 to {blocks}"
@@ -56,7 +56,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     facts = {
         "encoder": digest(folder / "model.safetensors"),
         "projector": projector and digest(folder / "projector.safetensors"),
-        "layer": towers.READ,
+        "layer": towers.reads(tower),
         "dtype": "float16",
         "sets": sets,
     }

@@ -39,7 +39,7 @@ def _tower(inputs: dict[str, Path], name: str) -> Any:
 
     if name == "original":
         vlm = load.vlm(Path(inputs["base"]) / "aligned")
-        return towers.cut(vlm, vlm.config.vision_feature_layer)
+        return towers.cut(vlm, towers.own(vlm))
     tower = SiglipVisionModel.from_pretrained(
         inputs[f"encoder_{name}"],
         dtype=torch.float32,

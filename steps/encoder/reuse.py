@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from steps.models import families
 from steps.track import log
 from steps.whose import signed
 
@@ -30,7 +31,8 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     from steps.models import load
 
     vlm = load.vlm(inputs["model"])
-    tower = towers.cut(vlm, vlm.config.vision_feature_layer)
+    families.only(vlm, "reuse")
+    tower = towers.cut(vlm, towers.own(vlm))
     metrics, scored, losses = row(params, inputs, tower, params.run.checkpoints)
     write(params, {"": scored}, {"": losses}, out)
     return metrics

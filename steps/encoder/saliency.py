@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from steps.models import families
 from steps.models.sample import rendered
 
 PLACES = ("encoder", "projector")
@@ -112,6 +113,7 @@ def _end(processor: Any) -> str:
 
 def read(model: Any, pixels: Tensor) -> Tensor:
     """What the encoder makes of pixels [B, 3, H, W] and the projector reads: [B, P, D]."""
+    families.only(model, "localise")
     seen: list[Tensor] = []
     hook = model.model.multi_modal_projector.register_forward_pre_hook(
         lambda _, args: seen.append(args[0])

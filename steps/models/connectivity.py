@@ -202,6 +202,13 @@ def _observed(name: str) -> str:
 
     def attend(module: Any, query: Any, key: Any, value: Any, mask: Any, **options: Any) -> Any:
         if (watch := getattr(module, "watch", None)) is not None:
+            window = options.get("sliding_window")
+            if options.get("softcap") or (window and key.shape[2] > window):
+                raise StageError(
+                    f"layer {module.layer_idx} caps its scores or sees no further than a window of "
+                    f"{window} tokens, fewer than {key.shape[2]}: its attention cannot be read as "
+                    "it passes; choose other layers"
+                )
             watch.read(query, key, options.get("scaling") or query.shape[-1] ** -0.5)
         return kernel(module, query, key, value, mask, **options)
 

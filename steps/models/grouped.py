@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from steps.models import families
 from steps.models.look import distinct
 from steps.models.packed import mask as sight
 
@@ -61,11 +62,13 @@ class Reads:
 
 @contextmanager
 def grouped(model: Any) -> Iterator[Reads]:
-    """While open, passes of a LLaVA that TRL asks for log-probabilities share what rows share.
+    """While open, passes that TRL asks a model for log-probabilities of share what rows share.
 
-    Passes without an image, and those whose rows differ before their image ends, are as they were.
+    Passes without an image, those whose rows differ before their image ends, and those of families
+    whose tokens see or count otherwise than one after another are as they were.
     """
     reads, labels = Reads(), []
+    packs = families.of(model).PACKS
 
     def pack(module: Any, args: tuple, given: dict[str, Any]) -> Any:
         if not given.get("fused_lm_head") or given.get("labels") is None:
@@ -74,7 +77,7 @@ def grouped(model: Any) -> Iterator[Reads]:
         first, owner = (
             ([], []) if pixels is None else distinct(pixels.detach().float().cpu().numpy())
         )
-        found = layout(ids, mask, owner) if len(owner) == len(ids) else None
+        found = layout(ids, mask, owner) if packs and len(owner) == len(ids) else None
         if pixels is None or found is None or not whole(found, ids, first):
             reads.layout, reads.images, reads.tokens = None, len(owner), int(mask.sum())
             return args, given

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steps import gpus
-from steps.stage import Missing
+from steps.stage import Missing, StageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,18 +32,71 @@ def _folder(path: Path | str) -> str:
 
 
 def vlm(folder: Path | str) -> Any:
-    """The VLM in a folder: float32, in eval mode."""
-    import torch
-    from transformers import LlavaForConditionalGeneration
+    """The VLM in a folder, of any of `steps.models.families`: float32, in eval mode.
 
-    model = LlavaForConditionalGeneration.from_pretrained(
-        _folder(folder),
+    It takes what a LLaVA takes, and `config.image_seq_length` says how many tokens an image has.
+    """
+    import torch
+
+    from steps.models import families
+
+    at = _folder(folder)
+    config = settings(at)
+    model = families.kind(config.model_type).from_pretrained(
+        at,
+        config=config,
         dtype=torch.float32,
         attn_implementation="sdpa",
         use_safetensors=True,
         local_files_only=True,
     )
     return model.eval()
+
+
+def settings(folder: Path | str) -> Any:
+    """The configuration of the VLM in a folder, with `image_seq_length` whatever its family.
+
+    Raises StageError for a family that is not known and for a folder that brings code along.
+    """
+    from transformers import AutoConfig
+
+    from steps.models import families
+
+    told = _told(folder)
+    if "auto_map" in told:
+        raise StageError(
+            f"{folder} asks to run code of its own (auto_map in config.json), which is never done: "
+            "give a model of a class that transformers has"
+        )
+    if told.get("model_type") not in families.FAMILIES:
+        raise StageError(
+            f"{folder} is of type {told.get('model_type')!r}: give one of model_type "
+            + ", ".join(families.FAMILIES)
+        )
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    family = families.of(config)
+    if config.model_type != "llava":
+        config.image_seq_length = family.tokens(config, family.images(config, folder))
+    if config.model_type == "paligemma":
+        config.question_end_id = _break(folder)
+    return config
+
+
+def _told(folder: Path | str) -> dict[str, Any]:
+    """What a folder's config.json says; nothing where it has none."""
+    path = Path(folder) / "config.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _break(folder: Path | str) -> int:
+    """The token that ends a question: a line break."""
+    from transformers import AutoTokenizer
+
+    words = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    ids = words("\n", add_special_tokens=False)["input_ids"]
+    if len(ids) != 1:
+        raise StageError(f"{folder}: a line break is {len(ids)} tokens: it has to be one")
+    return ids[0]
 
 
 def untrained(model: Any, seed: int) -> Any:
@@ -58,7 +111,28 @@ def processor(folder: Path | str) -> Any:
     """The processor saved beside a VLM, with the PIL image processor (no torchvision)."""
     from transformers import AutoTokenizer, LlavaProcessor
 
+    from steps.models import families
+
     words = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if _told(folder).get("model_type", "llava") != "llava":
+        from steps.models.families.processor import Placed
+
+        config = settings(folder)
+        family, old = families.of(config), Path(folder) / "chat_template.json"
+        if not words.chat_template and old.is_file():
+            words.chat_template = json.loads(old.read_text())["chat_template"]
+        published = words.chat_template
+        words.chat_template = family.template(published)
+        mark = words.convert_ids_to_tokens(config.image_token_id)
+        seen = family.images(config, folder)
+        if not isinstance(mark, str):
+            raise StageError(
+                f"{folder}: its tokenizer has no token {config.image_token_id}, the model's image "
+                "token: set image_token_id in config.json, or add the token"
+            )
+        found = Placed(seen, words, mark, config.image_seq_length)
+        found.published = published
+        return found
     return LlavaProcessor.from_pretrained(
         folder, image_processor=images(folder), tokenizer=words, local_files_only=True
     )
@@ -66,26 +140,14 @@ def processor(folder: Path | str) -> Any:
 
 def images(folder: Path | str) -> Any:
     """The image processor saved in a folder, of whichever class, by PIL (no torchvision)."""
-    from transformers import AutoImageProcessor
-    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+    from transformers import AutoConfig
 
-    if _kind(Path(folder)).startswith("SiglipImageProcessor"):
-        return SiglipImageProcessorPil.from_pretrained(folder, local_files_only=True)
-    return AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+    from steps.models import families
 
-
-def _kind(folder: Path) -> str:
-    """The class of a folder's image processor, by the file that holds its settings."""
-    for name in ("processor_config.json", "preprocessor_config.json"):
-        if (folder / name).is_file():
-            told = json.loads((folder / name).read_text())
-            told = told.get("image_processor", told)
-            if "image_processor_type" in told:
-                return told["image_processor_type"]
-    raise Missing(
-        f"{folder} has no image processor: its processor_config.json names none. Give a folder "
-        "that `save_pretrained` of model and processor wrote."
-    )
+    if _told(folder).get("model_type", "llava") in set(families.FAMILIES) - {"llava"}:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        return families.of(config).images(config, folder)
+    return families.llava.images(None, folder)
 
 
 def pixels(images: "np.ndarray", device: Any = "cpu") -> "torch.Tensor":

@@ -2,7 +2,8 @@
 
 An image stands in front of its question, so the keys and values of all tokens up to the image's
 end are the same whatever is asked. They are computed once for each distinct image; every question
-goes on from there.
+goes on from there. Families in which an image sees its question, or whose tokens are counted
+otherwise, read both together each time.
 """
 
 import copy
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from steps.models import load
+from steps.models import families, load
 from steps.models.sample import prompts
 from steps.stage import StageError
 
@@ -21,7 +22,7 @@ def square(model: Any, instrument: str) -> int:
     """Image tokens along a side of the image. Raises StageError where they make no square."""
     tokens = model.config.image_seq_length
     side = isqrt(tokens)
-    if side * side != tokens:
+    if side * side != tokens or not families.of(model).RASTER:
         raise StageError(
             f"an image is {tokens} tokens, which make no square, so that no token's place is "
             f"known: leave {instrument} out of `instruments`"
@@ -54,6 +55,10 @@ class Looked:
         ids = self._whole(["?"], [""])["input_ids"]
         marks = np.flatnonzero(ids[0].numpy() == model.config.image_token_id)
         self.before = ids[0, : int(marks[-1]) + 1]
+        self.packs = families.of(model).PACKS
+        if not self.packs:
+            self.seen = load.reader(processor.image_processor)(pictures).to(model.device)
+            return
         first, place = distinct(pictures)
         seen = load.reader(processor.image_processor)(pictures[first]).to(model.device)
         ids = self.before.expand(len(first), -1).to(model.device)
@@ -70,7 +75,7 @@ class Looked:
         with torch.inference_mode():
             ids = self.model.generate(
                 **asked,
-                past_key_values=self._kept(np.arange(len(texts))),
+                **self._image(np.arange(len(texts))),
                 do_sample=False,
                 max_new_tokens=max_tokens,
             )
@@ -84,6 +89,8 @@ class Looked:
         begun: the words that each answer has to begin with, or an empty text.
         """
         whole, known = self._whole(texts, begun), len(self.before)
+        if not self.packs:
+            return {name: part.to(self.model.device) for name, part in whole.items()}
         ids, mask = whole["input_ids"], whole["attention_mask"]
         # Padding stood in front: it changes places with what is in front of every question.
         pads = mask.shape[1] - mask.sum(1)
@@ -96,9 +103,13 @@ class Looked:
         """Logits [M, keep, words] at the last tokens of questions `asked` about images `rows`.
 
         sight: which tokens [T] each of the R behind the image sees, bool [M, 1, R, T]; None for
-        all that stand before it.
+        all that stand before it. Raises StageError for a sight of a model that reads images and
+        questions together.
         """
         import torch
+
+        if not self.packs:
+            return self._together(asked, rows, keep, sight)
 
         known, mask = len(self.before), asked["attention_mask"]
         with torch.inference_mode():
@@ -113,6 +124,26 @@ class Looked:
 
     def _whole(self, texts: list[str], begun: list[str]) -> Any:
         return prompts(self.processor, self.model.config.image_seq_length, texts, begun)
+
+    def _together(self, asked: dict[str, Any], rows: np.ndarray, keep: int, sight: Any) -> Any:
+        """`logits` of a model that reads images and questions together."""
+        import torch
+
+        if sight is not None:
+            raise StageError(
+                f"what a token of a {self.model.config.model_type!r} sees cannot be chosen: leave "
+                "gaze out of `instruments`"
+            )
+        with torch.inference_mode():
+            return self.model(**asked, **self._image(rows), logits_to_keep=keep).logits
+
+    def _image(self, rows: np.ndarray) -> dict[str, Any]:
+        """What a pass is given of the images of some rows."""
+        import torch
+
+        if self.packs:
+            return {"past_key_values": self._kept(rows)}
+        return {"pixel_values": self.seen[torch.from_numpy(rows).to(self.seen.device)]}
 
     def _kept(self, rows: np.ndarray) -> Any:
         """A copy of some rows' keys and values, since a pass adds its own to them."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from steps import ranks
+from steps.models import families
 
 
 class Drawn(NamedTuple):
@@ -103,8 +104,8 @@ def sample(
 ) -> Drawn:
     """Answers of at most max_tokens tokens.
 
-    asked: from `prompts`. pixels: float32 [N, 3, H, W]. Both where the model is. generator: the
-    torch generator drawn from, on the CPU.
+    asked: from `prompts`. pixels: float32 [N, ...], as an image processor gives them. Both where
+    the model is. generator: the torch generator drawn from, on the CPU.
     An image's placeholder, padding, a beginning, and what the model's generation config
     suppresses, are never drawn (unless they mark an answer's end).
     """
@@ -114,6 +115,8 @@ def sample(
     stop = torch.tensor(rules.eos_token_id, device=place).reshape(-1)
     marks = (model.config.image_token_id, rules.pad_token_id, rules.bos_token_id)
     never = {*marks, *(rules.suppress_tokens or [])} - {None, *stop.tolist()}
+    if not families.of(model).PACKS:
+        return _apart(model, asked, pixels, draws, max_tokens, temperature, generator, never)
     lowest = torch.finfo(torch.float32).min
     seen = torch.where(asked["attention_mask"].bool(), 0.0, lowest)[:, None, None]
     apart = torch.full((draws, draws), lowest, device=place).fill_diagonal_(0.0)
@@ -146,3 +149,44 @@ def sample(
             )
             scores = out.logits
     return Drawn(words[..., : t + 1].cpu().numpy(), logps[..., : t + 1].cpu().numpy())
+
+
+def _apart(
+    model: Any,
+    asked: Any,
+    pixels: Any,
+    draws: int,
+    max_tokens: int,
+    temperature: float,
+    generator: Any,
+    never: set[int],
+) -> Drawn:
+    """`sample` where draws cannot stand side by side: each has a row and the prompt to itself."""
+    import torch
+
+    rules, n, place = model.generation_config, len(asked["input_ids"]), model.device
+    stop = torch.tensor(rules.eos_token_id, device=place).reshape(-1)
+    ids, mask = (asked[k].repeat_interleave(draws, 0) for k in ("input_ids", "attention_mask"))
+    words = torch.full((n * draws, max_tokens), rules.pad_token_id, device=place)
+    logps = torch.zeros(words.shape, device=place)
+    done = torch.zeros(n * draws, dtype=torch.bool, device=place)
+    told = {"pixel_values": pixels.repeat_interleave(draws, 0)}
+    with torch.inference_mode():
+        for t in range(max_tokens):
+            out = model(
+                input_ids=ids, attention_mask=mask, use_cache=True, logits_to_keep=1, **told
+            )
+            scores = out.logits[:, -1] / temperature
+            total = scores.logsumexp(-1)
+            scores[:, list(never)] = -torch.inf
+            chances = scores.softmax(-1).cpu()  # where the generator is
+            drawn = torch.multinomial(chances, 1, generator=generator)[:, 0].to(place)
+            words[:, t] = torch.where(done, rules.pad_token_id, drawn)
+            logps[:, t] = scores.gather(-1, drawn[:, None])[:, 0] - total
+            done |= torch.isin(drawn, stop)
+            if ranks.every(bool(done.all()), place):
+                break
+            ids, told = drawn[:, None], {"past_key_values": out.past_key_values}
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+    found = (part[:, : t + 1].unflatten(0, (n, draws)).cpu().numpy() for part in (words, logps))
+    return Drawn(*found)

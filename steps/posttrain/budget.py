@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from steps.models.families import part
+
 PARTS = ("tower", "projector", "language")
 
 
@@ -32,13 +34,6 @@ class Passes:
 
 
 NOTHING = Passes()
-
-
-def part(name: str) -> str:
-    """Which of `PARTS` a parameter of a LLaVA belongs to, from its name."""
-    if "vision_tower" in name:
-        return "tower"
-    return "projector" if "multi_modal_projector" in name else "language"
 
 
 def sizes(model: Any) -> dict[str, int]:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from steps import ranks
+from steps.models import families
 from steps.posttrain import adapters, budget, controls, history, loop, questions, save, settings
 
 
@@ -87,6 +88,7 @@ def fit(
         columns = {"completion": [questions.said(text) for text in items["response"]]}
         options: dict[str, Any] = {}
         if maps is not None:
+            families.only(model, "sft.patch_loss")
             true = patches(maps, model.config.vision_config.patch_size)
             see, rows = load.reader(processor.image_processor), items["image"].to_numpy()
             shown = np.load(images, mmap_mode="r", allow_pickle=False)

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from trl import SFTTrainer
 
+from steps.models import families
+
 PENALTY, ROUNDS = 1e-5, 100
 """Of the readout's weights; L-BFGS's iterations."""
 BATCH = 256
@@ -86,6 +88,7 @@ def turned(x: Tensor, turn: int) -> Tensor:
 
 def read(model: Any, pixels: Tensor) -> Tensor:
     """Patch tokens [N, P, D] as the projector reads them of images [N, 3, H, W]."""
+    families.only(model, "sft.patch_loss")
     tower = model.model.vision_tower
     states = tower(pixel_values=pixels, output_hidden_states=True).hidden_states
     first = int(model.config.vision_feature_select_strategy == "default")  # a class token

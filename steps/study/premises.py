@@ -91,7 +91,7 @@ def _sizes(params: Params, name: str) -> Sizes:
     return Sizes(
         vision.get("image_size") if pixels else None,
         vision.get("patch_size") if pixels else None,
-        vision.get("num_hidden_layers"),
+        vision.get("num_hidden_layers", vision.get("depth")),
         told.get("vision_feature_layer"),
         text.get("num_hidden_layers"),
     )

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from steps.diff import hooks, reading
 from steps.diff.reading import Asked
-from steps.models import load
+from steps.models import families, load
 from steps.models.look import distinct
 from steps.stage import StageError
 
@@ -79,6 +79,7 @@ class Behind:
 
     def __init__(self, model: Any, layer: int, rows: Asked, pixels: Callable) -> None:
         """pixels: what turns images into what the model's tower reads (`load.reader`)."""
+        families.only(model, "diff's readings behind a layer")
         self.model, self.layer, place = model, layer, model.device
         if rows.images is None:
             raise ValueError("questions without an image have nothing to go on from")

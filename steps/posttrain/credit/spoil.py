@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from steps.models import families
 from steps.posttrain.credit import vppo
 
 SPOILT = 0.5
@@ -60,6 +61,7 @@ def drift(
     turns states into those of the answers' rows, where the call packed them; answers that share an
     image in it share the spoilt one.
     """
+    families.only(model, "grpo.credit = drift")
     patch = model.config.vision_config.patch_size
     spoilt = blacked(given["pixel_values"], patch, processor, generator, told.spoil)
     model(**{**given, "pixel_values": spoilt})
