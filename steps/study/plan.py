@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from steps import codedeps
+from steps import codedeps, outside
 from steps import params as parameters
 from steps.data import album
 from steps.params import ROOT, STUDIES, ParamsError, check, read_yaml
@@ -141,7 +141,19 @@ def _settled(plan: Plan, where: Path | str) -> Plan:
     except StageError as error:
         raise ParamsError(f"{where}: probes.images: {error}") from None
     write(Path(plan.photographs), album.text(told))
+    _weigh(plan)
     return plan
+
+
+def _weigh(plan: Plan) -> None:
+    """Write down which weights from elsewhere the arms are, and what is in them."""
+    for arm in plan.arms("checkpoint"):
+        told: Any = plan.params.arm_section(arm)
+        for seed in seeds_of(plan.params, arm):
+            path = Path(plan.results) / "weights" / arm / f"seed{seed}.json"
+            known = path.with_name(f".{path.stem}.files.json")
+            found = outside.told(outside.place(told.path, seed), told.revision, known)
+            write(path, outside.text(found))
 
 
 def effective(base: dict[str, Any], study: str) -> dict[str, Any]:
