@@ -21,7 +21,7 @@ INSTALL := requirements/install.sh
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study repro tune card adopt verify report ui sync test quick lint types lock \
+.PHONY: help setup study repro look tune card adopt verify report ui sync test quick lint types lock \
   clean dvc-check dvc-fix
 .NOTPARALLEL:
 
@@ -47,6 +47,10 @@ study: $(READY) ## run the study under Snakemake: make study STUDY=smoke
 
 repro: $(READY) ## run the study under DVC
 	params=$$(python -m steps study) && dvc repro "$$(dirname "$$params")/dvc.yaml"
+
+look: $(READY) ## two checkpoints, no study: make look BASE=folder ARM=folder [DATA= OUT=]
+	python -m steps look --base "$(BASE)" --arm "$(ARM)" $(if $(DATA),--data "$(DATA)") \
+	  $(if $(OUT),--out "$(OUT)")
 
 tune: $(READY) ## try learning rates, the same for every arm: docs/tuning.md
 	SIGHTLINE_STUDY=tuning snakemake --cores $(CORES)

@@ -22,6 +22,7 @@ VERBS = {
     "reused": "show what re-used encoders are worth and cost: docs/reuse-<study>-<base>.md",
     "effects": "show a study's effects beside the noise of seeds: docs/effects-<study>-<base>.md",
     "tuning": "write the table of learning rates that a study tried: docs/tuning.md",
+    "look": "compare two checkpoints without a study: --base, --arm, and --data, --out",
     "adopt": "let both engines take the verified results of a study as their own",
 }
 
@@ -91,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
         if name == "dvc":
             verb.add_argument("--check", action="store_true", help="say what differs, exit 1")
             verb.add_argument("--fix", action="store_true", help="write what differs")
+        elif name == "look":
+            verb.add_argument("--base", required=True, help="folder of the base's model")
+            verb.add_argument("--arm", required=True, help="folder of the arm's, or of an adapter")
+            verb.add_argument("--data", help="images, a folder a class; items.jsonl")
+            verb.add_argument("--out", default="results/look", help="folder of the page")
         else:
             verb.add_argument("study", nargs="?", help="default: the one in params.yaml")
     return parser
