@@ -21,8 +21,8 @@ INSTALL := requirements/install.sh
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study repro look tune card adopt verify report ui sync test quick lint types lock \
-  clean dvc-check dvc-fix
+.PHONY: help setup study repro look tune card adopt verify report ui sync test quick lint types \
+  lock clean dvc-check dvc-fix
 .NOTPARALLEL:
 
 help: ## list the targets
