@@ -125,7 +125,7 @@ def _items(
     if not all(file.is_file() for file in files):
         return []
     old, new = (pd.read_parquet(file) for file in files)
-    by = [c for c in ("instrument", "loss", "place", "method") if c in old]
+    by = [c for c in ("loss", "place", "method") if c in old] or ["instrument"]
     told = []
     for key, one in old.groupby(by, sort=False):
         other = new[(new[by] == list(key)).all(axis=1)]
