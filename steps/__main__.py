@@ -26,6 +26,7 @@ VERBS = {
     "gpu_check": "train a few steps on this machine's GPUs in ways that must agree",
     "plan": "say what a study will cost before anything runs, and refuse what cannot fit",
     "data_check": "look at a study's own data: results/<study>/data-check.html and a summary",
+    "look": "compare two checkpoints without a study: --base, --arm, and --data, --out",
     "adopt": "let both engines take the verified results of a study as their own",
 }
 
@@ -99,6 +100,11 @@ def _parser() -> argparse.ArgumentParser:
         if name == "dvc":
             verb.add_argument("--check", action="store_true", help="say what differs, exit 1")
             verb.add_argument("--fix", action="store_true", help="write what differs")
+        elif name == "look":
+            verb.add_argument("--base", required=True, help="folder of the base's model")
+            verb.add_argument("--arm", required=True, help="folder of the arm's, or of an adapter")
+            verb.add_argument("--data", help="images, a folder a class; items.jsonl")
+            verb.add_argument("--out", default="results/look", help="folder of the page")
         else:
             verb.add_argument("study", nargs="?", help="default: the one in params.yaml")
         if name == "plan":

@@ -36,6 +36,7 @@ STAGES = {
     "sft": "steps.posttrain.sft",
     "dpo": "steps.posttrain.dpo",
     "grpo": "steps.posttrain.grpo",
+    "checkpoint": "steps.posttrain.checkpoint",
     "extract": "steps.encoder.extract",
     "features": "steps.encoder.features",
     "classify": "steps.encoder.classify",

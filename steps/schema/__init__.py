@@ -75,7 +75,7 @@ class Arm(Section):
     """An arm: a method, and any keys of that method's section with other values."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
-    method: Literal["none", "sft", "dpo", "grpo"]
+    method: Literal["none", "sft", "dpo", "grpo", "checkpoint"]
     seeds: Literal["all", "first"] = "all"
 
     @property
@@ -158,7 +158,8 @@ class Params(Section):
         kind = METHODS[spec.method]
         if kind is None:
             return None
-        return kind.model_validate(getattr(self, spec.method).model_dump() | spec.overrides)
+        shared = getattr(self, spec.method, None)  # `checkpoint` has no section beside its arms
+        return kind.model_validate((shared.model_dump() if shared else {}) | spec.overrides)
 
 
 def seeds_of(params: Any, arm: str) -> list[int]:

@@ -219,5 +219,18 @@ class Grpo(Section):
         return self
 
 
-METHODS: dict[str, type[Section] | None] = {"none": None, "sft": Sft, "dpo": Dpo, "grpo": Grpo}
+class Checkpoint(Section):
+    """Weights that were trained elsewhere; all of it stands at the arm."""
+
+    path: Annotated[str, Field(min_length=1)]
+    revision: str | None = None
+
+
+METHODS: dict[str, type[Section] | None] = {
+    "none": None,
+    "sft": Sft,
+    "dpo": Dpo,
+    "grpo": Grpo,
+    "checkpoint": Checkpoint,
+}
 """Every method that an arm may name, with the section whose keys it may override."""

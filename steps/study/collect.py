@@ -25,6 +25,8 @@ OWN_SEEDS = {"gaze": "gaze", "turned": "diff"}
 """Stages on some seeds alone, and the section that says which."""
 CURVES = "curves.json"
 """In the folder of each model that was trained: what its training logged."""
+ELSEWHERE = ("none", "checkpoint")
+"""Methods that train nothing here, and so log nothing."""
 Where = tuple[str, str | None, str | None, int | None]
 """Stage folder, base, arm, seed; None for a level that the stage does not have."""
 
@@ -118,13 +120,14 @@ def curves(found: Found, params: Any, base: str) -> tuple[dict[str, Any], list[s
     """What each arm logged in training: {arm: {name: {seed: [[step, value], ...]}}}.
 
     Read from the models' curves.json, which their manifests cover. Returns the curves of the arms
-    that have any, and the files that are missing; an arm that does not train misses none.
+    that have any, and the files that are missing; an arm that does not train here misses
+    none.
     """
     told: dict[str, Any] = {}
     missing: list[str] = []
     for arm, seed in ((a, s) for a in params.arms for s in params.seeds):
         folder = found.folders.get(("model", base, arm, seed))
-        if folder is None or params.arms[arm].method == "none":
+        if folder is None or params.arms[arm].method in ELSEWHERE:
             continue
         try:
             lines = json.loads((folder / CURVES).read_text())

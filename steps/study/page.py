@@ -7,7 +7,7 @@ from typing import Any
 from steps.study import credit, diffing, markup, matrix, moved, where
 from steps.study.canvas import colours
 from steps.study.markup import plain, text
-from steps.study.tables import number
+from steps.study.tables import cost, number
 
 SECTIONS = {
     "ran": "What was run",
@@ -121,11 +121,13 @@ def _ran(summary: dict[str, Any]) -> str:
         more = f" · {text(base)}" if len(ran["bases"]) > 1 else ""
         if rows := summary["costs"].get(base):
             parts.append(f"<h3>Budget and dose{more}</h3>")
-            parts.append(markup.per_arm(rows, list(ran["arms"]), number_of))
+            head = ["", *(markup.arm(name, number_of) for name in ran["arms"])]
+            cells = [[text(r["label"]), *(text(cost(r, a)) for a in ran["arms"])] for r in rows]
+            parts.append(markup.table(head, cells))
             parts.append(
                 '<p class="caption">Mean over seeds. Relative change is the norm of the weights’ '
                 "difference over the norm of the base’s; divergence is measured on frozen "
-                "responses.</p>"
+                "responses." + _elsewhere(rows) + "</p>"
             )
         for title, stage in (("Questions and pairs", "data"), ("The base itself", "card")):
             if rows := ran[stage].get(base):
@@ -133,6 +135,17 @@ def _ran(summary: dict[str, Any]) -> str:
                 parts.append(f"<details><summary>{title}{more}</summary>{table}</details>")
         parts.append(_config(summary["configs"].get(base), more))
     return "".join(parts)
+
+
+def _elsewhere(rows: list[dict[str, Any]]) -> str:
+    """What is to be known of arms that were trained elsewhere."""
+    arms = sorted({arm for row in rows for arm in row["untold"]})
+    if not arms:
+        return ""
+    return (
+        f" Trained elsewhere, at a cost that is not known: {text(', '.join(arms))}. Whether "
+        "another arm does as well at equal cost is not testable against them."
+    )
 
 
 def _config(told: dict[str, Any] | None, more: str) -> str:
@@ -177,6 +190,8 @@ def _without(summary: dict[str, Any], base: str) -> str:
         lack = [str(seed) for seed in facts["seeds"] if seed not in have]
         if facts["method"] == "none":
             parts.append(f"{text(arm)} (does not train)")
+        elif facts["method"] == "checkpoint":
+            parts.append(f"{text(arm)} (trained elsewhere)")
         elif lack:
             which = "seed" if len(lack) == 1 else "seeds"
             parts.append(f"{text(arm)} on {which} {', '.join(lack)} (no curves.json there)")

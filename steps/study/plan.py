@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from steps import codedeps
+from steps import codedeps, outside
 from steps import params as parameters
 from steps.data import album
 from steps.data.own import ready
@@ -152,7 +152,19 @@ def _settled(plan: Plan, where: Path | str) -> Plan:
             write(Path(path), ready.text(plan.params.data))
     except StageError as error:
         raise ParamsError(f"{where}: {error}") from None
+    _weigh(plan)
     return plan
+
+
+def _weigh(plan: Plan) -> None:
+    """Write down which weights from elsewhere the arms are, and what is in them."""
+    for arm in plan.arms("checkpoint"):
+        told: Any = plan.params.arm_section(arm)
+        for seed in seeds_of(plan.params, arm):
+            path = Path(plan.results) / "weights" / arm / f"seed{seed}.json"
+            known = path.with_name(f".{path.stem}.files.json")
+            found = outside.told(outside.place(told.path, seed), told.revision, known)
+            write(path, outside.text(found))
 
 
 def effective(base: dict[str, Any], study: str) -> dict[str, Any]:

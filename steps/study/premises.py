@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from steps import outside
 from steps.data import album
 from steps.data.own import ready
-from steps.schema import Params
+from steps.schema import Params, seeds_of
 
 MODELS = Path("models")
 WORDS = {"drawn": "circle", "photos": "category"}
@@ -56,9 +57,29 @@ def missing(params: Params) -> Iterator[str]:
                 yield f"bases.{name}.{key} = {str(folder)!r}: there is no config.json in it{hint}"
         yield from _unfit(params, name, _sizes(params, name))
         yield from _wordless(params, name)
+    for arm, spec in params.arms.items():
+        if spec.method == "checkpoint":
+            yield from _weights(params, arm)
     if "reuse" in params.instruments:
         for name, path in params.reuse.encoders.items():
             yield from _encoder(params, f"reuse.encoders.{name} = {path!r}", Path(path))
+
+
+def _weights(params: Params, arm: str) -> Iterator[str]:
+    """What keeps an arm from having weights from elsewhere, as far as names tell."""
+    told = params.arms[arm].overrides
+    for seed in seeds_of(params, arm):
+        path, revision = outside.place(told["path"], seed), told.get("revision")
+        if Path(path).is_dir():
+            if revision is not None:
+                yield f"arms.{arm}.revision = {revision!r}: {path} is a folder, leave it out"
+                return
+        elif not outside.HUB.fullmatch(path):
+            yield (
+                f"arms.{arm}.path = {told['path']!r}: there is no folder {path}; give one, or a "
+                "name on the hub (owner/name)"
+            )
+            return
 
 
 def _encoder(params: Params, key: str, folder: Path) -> Iterator[str]:

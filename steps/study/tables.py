@@ -128,14 +128,25 @@ def everywhere(params: Any) -> list[str]:
 
 
 def costs(found: Found, params: Any, base: str) -> list[dict[str, Any]]:
-    """Budgets and dose of every arm, mean over seeds."""
+    """Budgets and dose of every arm, mean over seeds.
+
+    `untold` names arms whose budget nobody knows, since they were trained elsewhere: what is said
+    at equal cost cannot be tested on them.
+    """
+    untold = [arm for arm, spec in params.arms.items() if spec.method == "checkpoint"]
     rows = []
     for name, label in COSTS.items():
         arms = {arm: found.series(base, arm, name) for arm in params.arms}
         if any(arms.values()):
             means = {arm: _mean(v.values()) for arm, v in arms.items() if v}
             rows.append({"metric": name, "label": label, "arms": means})
-    return rows + reused.costs(found, params, base)
+    rows += reused.costs(found, params, base)
+    return [row | {"untold": [] if row["metric"].startswith("dose/") else untold} for row in rows]
+
+
+def cost(row: dict[str, Any], arm: str) -> str:
+    """An arm's cell in a row of `costs`."""
+    return "not testable" if arm in row["untold"] else number(row["arms"].get(arm))
 
 
 def headline(found: Found, params: Any) -> dict[str, Any]:

@@ -21,13 +21,13 @@ def table(params: Any, results: Path) -> list[dict[str, Any]]:
     """
     rows = []
     for base in params.bases:
-        for arm, spec in params.arms.items():
+        for arm in params.arms:
             name, _, end = arm.partition("_")
             if end not in TRIES:
                 continue
             folders = [results / "vqa" / base / arm / f"seed{s}" for s in params.seeds]
             shares = [json.loads((f / "metrics.json").read_text())["vqa/lenient"] for f in folders]
-            rate = None if spec.method == "none" else params.arm_section(arm).learning_rate
+            rate = getattr(params.arm_section(arm), "learning_rate", None)
             rows.append(
                 {
                     "base": base,

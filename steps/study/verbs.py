@@ -39,6 +39,14 @@ def dvc(options: argparse.Namespace) -> None:
         raise StageError("dvc.yaml is not in step with workflow/rules: run make dvc-fix")
 
 
+def look(options: argparse.Namespace) -> None:
+    """Compare two checkpoints without a study, and print where the page is."""
+    from steps.study.look import look as compare
+
+    data = Path(options.data) if options.data else None
+    print(compare(Path(options.base), Path(options.arm), data, Path(options.out)))
+
+
 def verify(options: argparse.Namespace) -> None:
     """Check every result of a study; one sentence for each that is not what it should be."""
     from steps.study.adopt import examine

@@ -14,7 +14,7 @@ def write(summary: dict[str, Any], folder: Path) -> None:
     for base, groups in summary["results"].items():
         (folder / f"results-{base}.md").write_text(results(groups, arms))
         costs = [
-            [row["label"], *(tables.number(row["arms"].get(arm)) for arm in arms)]
+            [row["label"], *(tables.cost(row, arm) for arm in arms)]
             for row in summary["costs"][base]
         ]
         (folder / f"costs-{base}.md").write_text(tables.markdown(["", *arms], costs))

@@ -309,3 +309,29 @@ def test_two_bases_are_averaged_within_a_seed(study):
         gaps.append(sum(t["dpo"]["seeds"][seed] - t["none"]["seeds"][seed] for t in told) / 2)
     assert summary["headline"]["by_arm"]["dpo"]["sd"] == pytest.approx(stats.deviation(gaps))
     assert page.render(summary, {}).count("<h3>Base: other</h3>") == 8
+
+
+def test_an_arm_trained_elsewhere_has_no_budget_and_none_is_made_up(study):
+    from steps import manifest
+    from steps.schema import Arm
+
+    params, inputs, out = study()
+    params.arms["sft"] = Arm(method="checkpoint", path="runs/<b>mine")
+    for seed in params.seeds:
+        folder = inputs["model"] / f"bundled/sft/seed{seed}"
+        told = json.loads((folder / "metrics.json").read_text())
+        dose = {name: value for name, value in told.items() if name.startswith("dose/")}
+        (folder / "metrics.json").write_text(json.dumps(dose))
+        (folder / "curves.json").unlink()
+        facts = json.loads((folder / "manifest.json").read_text())
+        facts.pop("files")
+        manifest.write(folder, facts)
+    report.run(params, inputs, out)
+    summary = json.loads((out / "summary.json").read_text())
+    rows = {row["metric"]: row for row in summary["costs"]["bundled"]}
+    assert "sft" not in rows["budget/flops"]["arms"] and "sft" in rows["dose/kl"]["arms"]
+    assert not any("curves.json" in said for said in summary["missing"])
+    html = (out / "index.html").read_text()
+    assert "<td>not testable</td>" in html and "sft (trained elsewhere)" in html
+    assert "at equal cost is not testable" in html and "runs/<b>mine" not in html
+    assert "not testable" in (out / "tables/costs-bundled.md").read_text()

@@ -152,3 +152,35 @@ rule grpo:
         " --base {wildcards.base} --arm {wildcards.arm} --seed {wildcards.seed}"
         " --input base={input.base} --input items={input.questions} --input pairs={input.pairs}"
         " --out {output} > {log} 2>&1"
+
+
+rule checkpoint:
+    """Weights that were trained elsewhere, in the place of training."""
+    input:
+        base="<results>/base/{base}",
+        questions="<results>/items/seed{seed}",
+        weights="<results>/weights/{arm}/seed{seed}.json",
+        code=code("checkpoint"),
+    output:
+        out=directory("<results>/model/{base}/{arm}/seed{seed}"),
+    log:
+        "<logs>/checkpoint/{base}/{arm}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/checkpoint/{base}/{arm}/seed{seed}.tsv"
+    wildcard_constraints:
+        arm=one_of(PLAN.arms("checkpoint")),
+    priority: 10
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+        gpu=1,
+    params:
+        **PLAN.reads("arms.{arm}"),
+    message:
+        "checkpoint: {wildcards.base}, arm {wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "python -m steps checkpoint --params {PARAMS} --keys {params.reads}"
+        " --base {wildcards.base} --arm {wildcards.arm} --seed {wildcards.seed}"
+        " --input base={input.base} --input items={input.questions}"
+        " --input weights={input.weights} --out {output} > {log} 2>&1"
