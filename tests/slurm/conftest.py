@@ -91,8 +91,9 @@ def submit(slurm):
     yield start
     for process in started:
         if process.poll() is None:
-            process.terminate()
-            process.wait(60)
+            process.kill()  # SIGTERM would let jobs end, some of which have no end
+            process.wait()
+    subprocess.run(["scancel", "--me"], env={**os.environ, **slurm}, check=True)
 
 
 @pytest.fixture

@@ -101,7 +101,8 @@ def test_a_job_killed_for_its_memory_is_given_more(training, submit, jobs):
 
 def test_the_smoke_study_reaches_its_report(submit, slurm, tmp_path):
     folder = smoke.copy(tmp_path / "smoke")
-    wait(submit(folder, "--quiet", SIGHTLINE_STUDY=smoke.STUDY), folder, seconds=3600)
+    none = ("--resources", "gpu=0")  # as on a cluster that has no GPU
+    wait(submit(folder, *none, SIGHTLINE_STUDY=smoke.STUDY), folder, seconds=3600)
     manifest.check(folder / smoke.RESULTS / "report")
     done = smoke.call(folder, "steps", "verify", smoke.STUDY)
     assert done.returncode == 0, done.stdout + done.stderr
