@@ -22,7 +22,7 @@ from steps import halt
 def run(params, inputs, out):
     """Write down each step, and by which process it was done."""
     if os.environ.get("TOY") == "greedy":
-        held = bytearray(os.urandom(2**20) * 700)
+        held = os.urandom(2**20) * 700
         time.sleep(6)
         return {"sft/held": len(held)}
     kept = params.run.checkpoints / "steps"
