@@ -25,6 +25,7 @@ CONTRACT = frozenset(
         "track",
         "manifest",
         "codedeps",
+        "halt",
         "mirror",
         "spool",
     )

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from steps import gpus, stage
+from steps import gpus, halt, stage
 from steps.params import Run
 from steps.place import private
 from steps.stage import StageError
@@ -107,6 +107,8 @@ def spread(
         except ChildFailedError:
             if (shared / "refused").is_file():
                 raise StageError((shared / "refused").read_text()) from None
+            if (shared / "halted").is_file():
+                raise halt.Halted from None
             raise
     return found[0]
 
@@ -126,4 +128,7 @@ def _begin(work: Any, params: Any, inputs: Any, out: Path, events: Any, shared: 
         return work(params, inputs, out)
     except StageError as error:
         (shared / "refused").write_text(str(error))
+        raise
+    except halt.Halted:
+        (shared / "halted").touch()
         raise

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from steps import codedeps, manifest, track
+from steps import codedeps, halt, manifest, track
 from steps import params as parameters
 from steps.place import Place, full, publish
 from steps.record import Watch, versions
@@ -200,10 +200,16 @@ def _numbers(stage: str, metrics: Any) -> dict[str, float]:
 
 
 def guard(work: Any) -> int:
-    """Call `work()`; turn what users can put right into one sentence. Returns the exit status."""
+    """Call `work()`; turn what users can put right into one sentence. Returns the exit status.
+
+    SIGTERM ends it at once; SIGUSR1, the notice of a time limit, at its next checkpoint.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    halt.watch()
     try:
         work()
+    except halt.Halted:
+        return halt.again()
     except (parameters.ParamsError, manifest.Damaged, StageError) as error:
         print(f"sightline: {error}", file=sys.stderr)
         return 2 if isinstance(error, parameters.ParamsError) else 1

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from steps import manifest
+from steps import halt, manifest
 from steps.diff import activations, hooks, samples
 from steps.diff.samples import Sample
 from steps.diff.stream import BATCH, forward, words
@@ -121,6 +121,7 @@ def _store(
                     activations.write(path, chunks)
                     done.append(path)
                     log.metric("harvest/shards", len(done), len(done))
+                    halt.kept()
         del model
     if place != Path(out):
         for path in (path for some in paths.values() for path in some):

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from steps import halt
 from steps.models import feed
 from steps.stage import StageError
 from steps.track import log
@@ -48,7 +49,8 @@ def fit(
     whichever device. stop: end after so many steps of the schedule, to repeat a recipe's beginning.
     tower_share: what the rates are multiplied by for parameters called `vision_tower`. again: steps
     of a second cycle of rates, a warm restart (Loshchilov & Hutter 2017, arXiv 1608.03983). Returns
-    the loss of every step. Raises StageError at a loss that is not finite, and what `draw` raises.
+    the loss of every step. Raises StageError at a loss that is not finite, Halted at a checkpoint
+    when time is up, and what `draw` raises.
     """
     import torch
 
@@ -81,6 +83,7 @@ def fit(
                 log.metric("loss", sum(losses[-100:]) / len(losses[-100:]), step + 1)
             if keep:
                 _keep(checkpoints, modules, optimisers, losses)
+                halt.kept()
     return losses
 
 

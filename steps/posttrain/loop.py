@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import PrinterCallback, TrainerCallback
 
-from steps import ranks
+from steps import halt, ranks
 from steps.params import Run
 from steps.stage import StageError
 from steps.track import log
@@ -103,13 +103,19 @@ class Watch(TrainerCallback):
             print(f"step {state.global_step}/{state.max_steps}", *told, file=sys.stderr)
 
     def on_save(self, args, state, control, **_) -> None:
-        """Rename a checkpoint, once it is whole, to the name that `newest` looks for."""
+        """Rename a checkpoint, once it is whole, to the name that `newest` looks for.
+
+        Raises Halted there when time is nearly up.
+        """
         if self.checkpoints is None:
             return
         ranks.wait()  # each process writes a part
         if ranks.main():
             self._place(args, state, self.checkpoints)
         ranks.wait()
+        # All processes together: notice does not reach each of them before the same step.
+        if state.global_step < state.max_steps and not ranks.every(not halt.near(), args.device):
+            raise halt.Halted
 
     def _place(self, args: Any, state: Any, checkpoints: Path) -> None:
         written = Path(args.output_dir) / f"checkpoint-{state.global_step}"

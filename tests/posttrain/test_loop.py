@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from steps import halt
 from steps.posttrain import loop
 from steps.stage import StageError
 
 
-def attempt(method, told, inputs, out, kill=None):
-    """Run a stage in a forked child that a SIGKILL ends at `kill`; returns its exit status.
+def attempt(method, told, inputs, out, kill=None, by=signal.SIGKILL):
+    """Run a stage in a forked child that gets a signal at `kill`; returns its exit status.
 
     kill: (event, step). Events are those of a training's callbacks, and `write`, half-way
     through writing a checkpoint.
@@ -22,22 +23,25 @@ def attempt(method, told, inputs, out, kill=None):
     if pid == 0:
         try:
             signal.alarm(300)
+            halt.watch()
             if kill:
-                _arrange(*kill)
+                _arrange(*kill, by)
             metrics = import_module(f"steps.posttrain.{method}").run(told, inputs, out)
             (out / "told").write_text(repr(sorted(metrics.items())))
             os._exit(0)
+        except halt.Halted as ended:
+            os._exit(ended.code)
         finally:
             os._exit(1)
     return os.waitpid(pid, 0)[1]
 
 
-def _arrange(event, step):
+def _arrange(event, step, by):
     from transformers import Trainer
 
     def at(state):
         if state.global_step == step:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), by)
 
     if event == "write":
         whole = Trainer._save_rng_state
@@ -89,6 +93,24 @@ def test_five_kills_change_nothing(method, kills, trained, inputs, params, weigh
     assert (out / "curves.json").read_bytes() == (whole / "curves.json").read_bytes()
 
 
+def test_notice_of_a_time_limit_ends_at_the_next_checkpoint_and_changes_nothing(
+    trained, inputs, params, weights, tmp_path
+):
+    told = params(checkpoints=tmp_path / "checkpoints")
+    told.run.checkpoints.mkdir()
+    out = tmp_path / "out"
+    out.mkdir()
+    for step, left in ((1, "step-2"), (4, "step-4")):  # of 5, with a checkpoint every second
+        status = attempt("sft", told, inputs, out, ("on_step_end", step), signal.SIGUSR1)
+        assert os.waitstatus_to_exitcode(status) == halt.AGAIN
+        assert loop.newest(told.run.checkpoints).name == left
+    # Notice before the last step, after which nothing is left to be done: it ends as it would.
+    assert attempt("sft", told, inputs, out, ("on_step_end", 5), signal.SIGUSR1) == 0
+    theirs = weights(trained["sft"][0])
+    assert all(np.array_equal(w, theirs[n]) for n, w in weights(out).items())
+    assert (out / "curves.json").read_bytes() == (trained["sft"][0] / "curves.json").read_bytes()
+
+
 @pytest.mark.slow
 def test_kills_in_either_part_of_sft_and_dpo_change_nothing(inputs, params, weights, tmp_path):
     own = {"dpo": {"sft_epochs": 1.0}}
@@ -126,14 +148,14 @@ def test_only_complete_checkpoints_are_seen_and_old_ones_go(tmp_path):
     for step in (2, 4, 10):
         work = tmp_path / ".work"
         (work / f"checkpoint-{step}").mkdir(parents=True)
-        state = SimpleNamespace(global_step=step)
-        watch.on_save(SimpleNamespace(output_dir=str(work)), state, None)
+        state = SimpleNamespace(global_step=step, max_steps=20)
+        watch.on_save(SimpleNamespace(output_dir=str(work), device="cpu"), state, None)
     assert sorted(p.name for p in tmp_path.glob("step-*")) == ["step-10", "step-4"]
     assert loop.newest(tmp_path).name == "step-10"
     # An orphan that comes late leaves what is there.
     (tmp_path / "step-10" / "mine").touch()
     (work / "checkpoint-10").mkdir()
-    watch.on_save(SimpleNamespace(output_dir=str(work)), SimpleNamespace(global_step=10), None)
+    watch.on_save(SimpleNamespace(output_dir=str(work), device="cpu"), state, None)
     assert (tmp_path / "step-10" / "mine").exists() and not (work / "checkpoint-10").exists()
 
 

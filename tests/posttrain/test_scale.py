@@ -1,13 +1,15 @@
 """Training at size: adapters, a reference that is asked once, several processes, precision."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from steps import ranks
+from steps import halt, ranks
 from steps.posttrain import adapters, dpo, grpo, loop, questions, reference, save, sft
 from steps.stage import StageError
 
@@ -263,6 +265,26 @@ def refused(params, inputs, out):
 def test_what_one_of_several_processes_refuses_is_said_once(inputs, params, tmp_path):
     with pytest.raises(StageError, match="^sft.learning_rate = 9: lower it$"):
         ranks.spread(refused, params(train={"processes": 2}), inputs, tmp_path)
+
+
+def noticed(params, inputs, out):
+    """Stage `sft`, of whose processes the second alone gets notice of a time limit."""
+    if not ranks.main():
+        os.kill(os.getpid(), signal.SIGUSR1)
+    return sft.train(params, inputs, out)
+
+
+@pytest.mark.slow
+def test_notice_to_one_of_several_processes_ends_all_at_one_checkpoint(inputs, params, tmp_path):
+    told = params(train={"processes": 2}, checkpoints=tmp_path / "kept")
+    told.run.checkpoints.mkdir()
+    halt.watch()  # as every stage does; its processes inherit it
+    try:
+        with pytest.raises(halt.Halted):
+            ranks.spread(noticed, told, inputs, tmp_path)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+    assert loop.newest(told.run.checkpoints).name == "step-2"
 
 
 def test_a_sampler_that_speaks_for_another_model_stops_the_run(

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from steps import halt
 from steps.diff.sae import batchtopk, topk
 from steps.diff.sae.source import Source, stored
 from steps.models import load
@@ -133,6 +134,7 @@ def fit(
                 note(site, step, state.loss, state.dead)
         if checkpoint and (step % KEEP_EVERY == KEEP_EVERY - 1 or step == plan.steps - 1):
             _keep(checkpoint, states, step + 1)
+            halt.kept()
     return {site: _fitted(state, plan) for site, state in states.items()}
 
 
