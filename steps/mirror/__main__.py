@@ -12,6 +12,7 @@ from pathlib import Path
 from steps import spool
 from steps.mirror import notes
 from steps.mirror.sync import sync
+from steps.mirror.words import masked, said
 
 POLL, LINGER, LIFE = 3.0, 30.0, 600.0  # seconds; see `background`
 
@@ -21,10 +22,11 @@ def background(root: Path) -> None:
 
     Lingering spares the next stage's mirror the seconds of importing MLflow, and bridges a
     server's restart. Whoever was turned away by the lock may have brought the last event: the
-    holder looks again after letting go.
+    holder looks again after letting go. Raises Refused where waiting would not help.
     """
     with suppress(OSError):  # else a new session would weigh as much as the stages, nice or not
         Path("/proc/self/autogroup").write_text("5")
+    notes.store_lock(root)
     end, trouble = time.monotonic() + LIFE, ""
     while notes.stale(root) and not trouble and time.monotonic() < end:
         with notes.locked(root / spool.EVENTS / "background.lock", wait=False) as mine:
@@ -33,8 +35,8 @@ def background(root: Path) -> None:
             heard = time.monotonic()
             while root.exists() and time.monotonic() < min(heard + LINGER, end):
                 if notes.stale(root):
-                    said, trouble = trouble, _try(root)
-                    if trouble and trouble != said:
+                    before, trouble = trouble, _try(root)
+                    if trouble and trouble != before:
                         print(time.strftime("%F %T"), trouble, file=sys.stderr, flush=True)
                     heard = heard if trouble else time.monotonic()
                 time.sleep(POLL)
@@ -44,7 +46,7 @@ def _try(root: Path) -> str:
     try:
         sync(root)
     except Exception as error:  # nobody waits for the mirror: the reason goes to mirror.log
-        return f"{type(error).__name__}: {error}"
+        return said(error)
     return ""
 
 
@@ -55,9 +57,9 @@ def catch_up(results: Path) -> int:
         try:
             sent = sync(root, check=True)
         except Exception as error:  # told in one sentence
-            print(f"{root.name}: not mirrored: {error}", file=sys.stderr)
+            print(f"{root.name}: not mirrored: {said(error)}", file=sys.stderr)
             return 1
-        print(f"{root.name}: {sent} new events, mirrored to {notes.uri(root)}")
+        print(f"{root.name}: {sent} new events, mirrored to {masked(notes.uri(root))}")
     if not studies:
         print(f"{results}: no study has run yet")
     return 0
@@ -74,14 +76,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=5000, help="first port to try for --ui")
     options = parser.parse_args(arguments)
     if options.root:
-        with suppress(FileNotFoundError):  # the study was deleted meanwhile
+        try:
             background(options.root.absolute())
+        except FileNotFoundError:
+            pass  # the study was deleted meanwhile
+        except notes.Refused as refusal:
+            print(time.strftime("%F %T"), refusal, file=sys.stderr)
         return 0
     status = catch_up(options.results.absolute())
     if options.ui:
         from steps.mirror import ui
 
-        return ui.serve(options.results.absolute(), options.port)
+        try:
+            return ui.serve(options.results.absolute(), options.port)
+        except Exception as error:  # told in one sentence
+            print(f"the runs cannot be shown: {said(error)}", file=sys.stderr)
+            return 1
     return status
 
 

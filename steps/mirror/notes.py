@@ -15,7 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from steps import spool
+from steps import mounts, spool
+from steps.mirror.words import masked
+
+
+class Refused(ConnectionError):
+    """The mirror cannot work as it is set up; the text is one sentence that says what to set."""
 
 
 def uri(root: Path) -> str:
@@ -83,22 +88,40 @@ def stale(root: Path) -> bool:
 
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold a file's lock; without `wait`, yield False where another process holds it."""
+    """Hold a file's lock; without `wait`, yield False where another process holds it.
+
+    Raises Refused where the file system has no such locks.
+    """
     with open(path, "ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             yield False
+        except OSError as error:
+            raise Refused(
+                f"{path} cannot be locked ({error.strerror}, {mounts.of(path)}): mount that file "
+                "system with locks (Lustre: -o flock) or put results/ on a disk that has them"
+            ) from None
         else:
             yield True  # closing the file gives the lock back, and so does dying
 
 
 def store_lock(root: Path) -> Path:
-    """The lock under which one store is written: beside an sqlite file, else in the study."""
+    """The lock under which one store is written: beside an sqlite file, else in the study.
+
+    Raises Refused where the sqlite file would lie on a network file system: its write-ahead log
+    is shared memory, which other machines do not see; sqlite.org/wal.html.
+    """
     file = database(uri(root))
+    if file and (mount := mounts.network(file)):
+        raise Refused(
+            f"{file} would lie on a network file system ({mount}), where sqlite's write-ahead log "
+            "breaks: set MLFLOW_TRACKING_URI to a server's address (docs/remote.md) or to "
+            "sqlite:////<a local disk>/mlflow.db and run make sync; the events are kept"
+        )
     return file.with_name(f"{file.name}.lock") if file else root / spool.EVENTS / "mirror.lock"
 
 
 def _path(root: Path) -> Path:
-    store = hashlib.sha256(uri(root).encode()).hexdigest()[:8]
+    store = hashlib.sha256(masked(uri(root)).encode()).hexdigest()[:8]  # a new password is no move
     return root / spool.EVENTS / f"mirrored-{store}.json"

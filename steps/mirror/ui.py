@@ -14,6 +14,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from steps.mirror import notes, store
+from steps.mirror.words import masked
 
 
 def serve(results: Path, port: int = 5000) -> int:
@@ -29,13 +30,14 @@ def serve(results: Path, port: int = 5000) -> int:
         studies = client.search_experiments(order_by=["last_update_time DESC"])
     studies = [study for study in studies if study.name != "Default"] or studies
     if uri.startswith("http"):
-        _links(uri.rstrip("/"), studies)
+        _links(masked(uri).replace("***@", "").rstrip("/"), studies)
         return 0
     port = free(port)
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
+    command = [sys.executable, "-m", "mlflow", "ui"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning"]  # else the link scrolls away
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment["MLFLOW_BACKEND_STORE_URI"] = uri  # on the command line all could read a password
     print("MLflow is starting (Ctrl-C ends it) ...", flush=True)
     server = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True

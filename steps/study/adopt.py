@@ -15,6 +15,7 @@ from steps import codedeps, manifest
 from steps import params as parameters
 from steps.stage import STAGES, StageError
 from steps.study import dvc
+from steps.study.locks import refuse_dvc
 from steps.study.plan import Plan
 from steps.study.rules import Rule, rules
 
@@ -88,8 +89,10 @@ def adopt(plan: Plan) -> None:
     """Tell DVC and Snakemake about the results that are in order. Raises StageError.
 
     Raised where dvc.yaml is not in step with the rules, where nothing is in order, and where an
-    engine refuses; what is missing or out of date is named and left for the next run.
+    engine refuses, or its locks would not hold; what is missing or out of date is named and left
+    for the next run.
     """
+    refuse_dvc()
     found = rules(plan)
     if dvc.drift(plan, found, fix=False):
         raise StageError(f"{dvc.path(plan)} is not in step with workflow/rules: run make dvc-fix")
@@ -106,7 +109,10 @@ def adopt(plan: Plan) -> None:
     outs = [str(out) for _, _, out in good]
     study = plan.params.study.name
     # Targets come first: `--quiet` and `--config` take all words that follow them.
-    _call("snakemake", *outs, "--touch", "--cores", "1", "--config", f"study={study}", "--quiet")
+    config = ("--config", f"study={study}")
+    new = _unrecorded(_call("snakemake", *outs, "--summary", *config))
+    force = ("--forcerun", *new) if new else ()
+    _call("snakemake", *outs, "--touch", "--cores", "1", *config, "--quiet", *force)
     print(f"adopted by both engines: {len(good)} of {len(said)} results", file=sys.stderr)
 
 
@@ -129,12 +135,23 @@ def _commit(file: Path, names: set[str]) -> None:
         stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
 
 
-def _call(*command: str) -> None:
-    """Run an engine of this environment; its words are shown only if it fails."""
+def _unrecorded(summary: str) -> list[str]:
+    """The results of which Snakemake has no record, by its `--summary`: there no log is named.
+
+    It touches only what it would run, and that is decided by times alone where it has no record,
+    as in a clone whose results came by `dvc pull`. Untouched, these would stay without one, and
+    other params or code would never be seen.
+    """
+    header, *lines = [line.split("\t") for line in summary.splitlines() if "\t" in line]
+    name, logs = header.index("output_file"), header.index("log-file(s)")
+    return [line[name] for line in lines if line[logs] == "-"]
+
+
+def _call(*command: str) -> str:
+    """Run an engine of this environment and return what it prints; its words show if it fails."""
     path = Path(sys.executable).parent / command[0]
-    done = subprocess.run(
-        [str(path), *command[1:]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    done = subprocess.run([str(path), *command[1:]], capture_output=True, text=True)
     if done.returncode:
-        print(done.stdout, file=sys.stderr)
+        print(done.stdout + done.stderr, file=sys.stderr)
         raise StageError(f"{' '.join(command[:3])} ... failed with status {done.returncode}")
+    return done.stdout

@@ -12,10 +12,12 @@ from steps.study.plan import Plan, plan
 
 
 def check(options: argparse.Namespace) -> None:
-    """Check params.yaml, or a study's overlay on it, and that DVC would run what it says."""
+    """Check params.yaml, or an overlay on it, and that DVC would run what it says, and may."""
     from steps.study.dvc import stale
+    from steps.study.locks import refuse_dvc
 
     found = plan(options.study)
+    refuse_dvc()
     if said := stale(found):
         raise StageError(f"{found.path}: {said}: run make dvc-fix")
     print(f"{found.path}: study {found.params.study.name}", file=sys.stderr)

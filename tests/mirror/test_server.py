@@ -1,19 +1,16 @@
 """MLflow's own server: away, killed, restarted, looked at."""
 
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
 
 import pytest
 
 from steps.mirror import __main__ as command
 from steps.mirror import ui
+from tests.mirror.serving import healthy, serving
 from tests.mirror.study import PATIENCE, REPOSITORY, runs, table, until, whole_stage, writer
 
 
@@ -25,33 +22,6 @@ def test_the_first_free_port_is_taken():
         assert port < ui.free(port) < port + 100
 
 
-@contextmanager
-def serving(tmp_path, port):
-    """MLflow's own server on a port of this machine; ended by SIGKILL, workers and all."""
-    env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    env.pop("MLFLOW_TRACKING_URI", None)
-    arguments = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
-    arguments += ["--port", str(port), "--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
-    with open(tmp_path / "server.log", "ab") as output:
-        server = subprocess.Popen(
-            arguments, cwd=tmp_path, env=env, stdout=output, stderr=output, start_new_session=True
-        )
-    try:
-        until(lambda: healthy(port) or server.poll() is not None, "the server")
-        yield
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def healthy(port):
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-    except (urllib.error.URLError, OSError):
-        return False
-    return True
-
-
 @pytest.mark.slow
 def test_a_server_killed_and_restarted_mid_study_loses_nothing(tmp_path, monkeypatch, tables):
     monkeypatch.delenv("SIGHTLINE_MIRROR", raising=False)
@@ -60,7 +30,7 @@ def test_a_server_killed_and_restarted_mid_study_loses_nothing(tmp_path, monkeyp
     root.mkdir(parents=True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     points = f"SELECT count(*) FROM metrics WHERE key = 'train/loss' AND step < {30_000}"
-    with serving(tmp_path, port):
+    with serving(tmp_path, port, f"sqlite:///{database}"):
         stage = writer(root, "sft", steps=30_000)  # many batches: the kill falls among them
         assert float(stage.communicate(timeout=PATIENCE)[0]) < 3
         until(lambda: (table(database, points) or [(0,)])[0][0] >= 1800, "the first batches")
@@ -68,7 +38,7 @@ def test_a_server_killed_and_restarted_mid_study_loses_nothing(tmp_path, monkeyp
     assert arrived < 30_000, "the server was killed too late to test anything"
     stage = writer(root, "vqa", then="3")  # trains for 3 s while the server is away
     assert float(stage.communicate(timeout=PATIENCE)[0]) < 3
-    with serving(tmp_path, port):
+    with serving(tmp_path, port, f"sqlite:///{database}"):
         stage = writer(root, "segment")
         assert float(stage.communicate(timeout=PATIENCE)[0]) < 3
         query = "SELECT name, status FROM runs WHERE lifecycle_stage = 'active'"
