@@ -1,7 +1,7 @@
 """A base of parts that others trained: an encoder, a language model, a projector that learns here.
 
-Two parts, by TRL's supervised fine-tuning on the stage-1 questions of the study's first seed: the
-projector alone (`join.align`), whose end is the *before* of model diffing, then what `join.parts`
+Two parts, by TRL's supervised fine-tuning on the stage-1 questions of the study's first seed (with
+questions of one's own, on those that arms train on): the projector alone (`join.align`), whose end is the *before* of model diffing, then what `join.parts`
 names (`join.tune`), with adapters where `train.lora` says so. Its end is where all arms start.
 """
 
@@ -73,8 +73,10 @@ def _train(params: Any, inputs: dict[str, Path], out: Path) -> Any:
     """What each of the stage's processes does; the first writes the model and gives points."""
     told = params.part
     model, processor = save.begin(out, params.parts)
-    items = questions.table(inputs["items"], "stage1")
-    images = inputs["items"] / "stage1_images.npy"
+    # Questions of one's own have no stage 1.
+    own = "stage1" if (inputs["items"] / "stage1.parquet").is_file() else "train"
+    items = questions.table(inputs["items"], own)
+    images = inputs["items"] / f"{own}_images.npy"
     points, trainer, _ = sft.fit(
         model,
         processor,

@@ -50,7 +50,7 @@ def own_data(params: Any) -> Iterator[str]:
                 "no closed set that they all belong to"
             )
     for name, base in params.bases.items():
-        if base.source != "hub" and params.data.size != params.world.canvas:
+        if base.source in ("bundled", "train") and params.data.size != params.world.canvas:
             yield (
                 f"data.size = {params.data.size}: give world.canvas = {params.world.canvas}, the "
                 f"side of the images that base {name} reads"
