@@ -1,8 +1,9 @@
 """A base of parts that others trained: an encoder, a language model, a projector that learns here.
 
 Two parts, by TRL's supervised fine-tuning on the stage-1 questions of the study's first seed (with
-questions of one's own, on those that arms train on): the projector alone (`join.align`), whose end is the *before* of model diffing, then what `join.parts`
-names (`join.tune`), with adapters where `train.lora` says so. Its end is where all arms start.
+questions of one's own, on those that arms train on): the projector alone (`join.align`), whose end
+is the *before* of model diffing, then what `join.parts` names (`join.tune`), with adapters where
+`train.lora` says so. Its end is where all arms start.
 """
 
 import json
