@@ -41,8 +41,8 @@ LESS = {
 OWN = {"name": "own", "train": 200, "test": 100}
 """One's own images: the set's name, and the most of each class (with masks, of each split)."""
 READS = {
-    "items": ["world", "items"],
-    "probes": ["world", "probes"],
+    "items": ["world", "items", "data"],
+    "probes": ["world", "probes", "data.source"],
     "pairs": ["pairs"],
     "vqa": ["vqa"],
     **{name: [name] for name in ("extract", "features", "classify", "segment", "localise")},

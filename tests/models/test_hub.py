@@ -202,12 +202,12 @@ def test_a_study_of_it_runs_to_its_report(there, tmp_path):
 
     base, items, probes = "base/mine", "items/seed0", "probes/seed0"
     run("hub", base, ["bases.mine"], {}, "mine", seed=None)
-    run("items", items, ["world", "items"], {})
+    run("items", items, ["world", "items", "data"], {})
     drawn = {"base": base, "items": items}
     pairs = run("pairs", "pairs/mine/seed0", ["pairs"], drawn, "mine")
     assert pairs["pairs/kept"] > 8
     drawn["pairs"] = "pairs/mine/seed0"
-    run("probes", probes, ["world", "probes"], {})
+    run("probes", probes, ["world", "probes", "data.source"], {})
     read = ["features", "classify", "segment"]
     run("baselines", "baselines/mine/seed0", read, {"base": base, "probes": probes}, "mine")
     for arm in ("none", "sft"):

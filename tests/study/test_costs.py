@@ -352,7 +352,7 @@ def test_the_smoke_study_is_planned(monkeypatch, capsys, tmp_path):
     assert main(["plan", "smoke", "--gpu", "h100", "--devices", "2"]) == 0
     out = capsys.readouterr().out
     plain = json.loads((where / "plan.json").read_text())
-    assert plain["jobs"] == 80 and plain["devices"] == 2 and "80 jobs on 2 x h100" in out
+    assert plain["jobs"] == 79 and plain["devices"] == 2 and "79 jobs on 2 x h100" in out
     assert plain["hours"] >= plain["critical_path_hours"] > 0
     after = {p for p in where.rglob("*") if p.name != "plan.json"}
     assert before is None or after == before

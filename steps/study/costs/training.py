@@ -33,6 +33,11 @@ def none(case: Case) -> Work:
     return Work(disk=weights(case), start="none")
 
 
+def checkpoint(case: Case) -> Work:
+    """Weights from elsewhere are read, written and held against the base: no training."""
+    return _ended(case, [])
+
+
 def steps(case: Case, epochs: float) -> int:
     """Optimiser steps, as `steps.posttrain.questions.steps` has them."""
     return max(1, round(epochs * case.kept / case.params.train.batch))
@@ -96,4 +101,12 @@ def _ended(case: Case, parts: list[str]) -> Work:
     return dose + Work(disk=weights(case), spare=2 * kept, start="trainer")
 
 
-COSTS = {"joined": joined, "pairs": pairs, "none": none, "sft": sft, "dpo": dpo, "grpo": grpo}
+COSTS = {
+    "joined": joined,
+    "checkpoint": checkpoint,
+    "pairs": pairs,
+    "none": none,
+    "sft": sft,
+    "dpo": dpo,
+    "grpo": grpo,
+}
