@@ -27,7 +27,7 @@ def study(tmp_path, scores, rates):
         seeds=[7],
         arms=arms,
         items=SimpleNamespace(tune=10),
-        arm_section=lambda arm: SimpleNamespace(learning_rate=rates[arm]),
+        arm_section=lambda arm: SimpleNamespace(learning_rate=rates[arm]) if arm in rates else None,
     )
 
 
