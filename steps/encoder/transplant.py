@@ -22,6 +22,7 @@ from steps.data.requests import shown, stage1
 from steps.data.speech import of
 from steps.models.batches import Packed, Source, growing, seen
 from steps.models.fit import fit
+from steps.models.join import fresh
 from steps.models.packed import loss
 from steps.models.tokenizer import Lexicon
 
@@ -50,9 +51,6 @@ def model(aligned: Path, tower: Any, seed: int) -> Any:
 
     tower: as `steps.encoder.tower.cut` gives it, read at its last block.
     """
-    import torch
-    from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
-
     from steps.models import load
 
     vlm = load.vlm(aligned)
@@ -60,13 +58,8 @@ def model(aligned: Path, tower: Any, seed: int) -> Any:
     config.vision_config = tower.config
     config.vision_feature_layer = -1
     config.image_seq_length = (tower.config.image_size // tower.config.patch_size) ** 2
-    torch.manual_seed(seed)
-    projector = LlavaMultiModalProjector(config)
-    for layer in (projector.linear_1, projector.linear_2):  # as Hugging Face starts a new LLaVA's
-        torch.nn.init.normal_(layer.weight, std=config.text_config.initializer_range)
-        torch.nn.init.zeros_(layer.bias)
     vlm.model.vision_tower = tower
-    vlm.model.multi_modal_projector = projector
+    vlm.model.multi_modal_projector = fresh(config, seed)
     return vlm
 
 

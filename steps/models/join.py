@@ -37,23 +37,30 @@ def joined(tower: Path, language: Path, seed: int) -> tuple[Any, Any]:
     """
     import torch
     from transformers import LlavaForConditionalGeneration
-    from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
     layer, strategy = _read(tower)
     eye, (model, words) = _tower(tower), _language(language)
     config = _config(eye.config, model.config, layer, strategy)
     config.image_token_id = words.convert_tokens_to_ids(IMAGE)
-    torch.manual_seed(seed)
-    projector = LlavaMultiModalProjector(config)
-    for part in (projector.linear_1, projector.linear_2):  # as Hugging Face starts a new LLaVA's
-        torch.nn.init.normal_(part.weight, std=config.text_config.initializer_range)
-        torch.nn.init.zeros_(part.bias)
     with torch.device("meta"):  # its parts are here already
         whole = LlavaForConditionalGeneration(config)
-    whole.model.vision_tower, whole.model.multi_modal_projector = eye, projector
+    whole.model.vision_tower, whole.model.multi_modal_projector = eye, fresh(config, seed)
     whole.model.language_model, whole.lm_head = model.model, model.lm_head
     whole.generation_config = model.generation_config
     return whole.eval(), _processor(tower, eye, strategy, words)
+
+
+def fresh(config: Any, seed: int) -> Any:
+    """A projector for a LlavaConfig, with the weights that Hugging Face starts a new one with."""
+    import torch
+    from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
+
+    torch.manual_seed(seed)
+    projector = LlavaMultiModalProjector(config)
+    for part in (projector.linear_1, projector.linear_2):
+        torch.nn.init.normal_(part.weight, std=config.text_config.initializer_range)
+        torch.nn.init.zeros_(part.bias)
+    return projector
 
 
 def configured(tower: Path, language: Path) -> Any:
