@@ -128,13 +128,8 @@ def sample(
         out = model(**asked, pixel_values=pixels, use_cache=True, logits_to_keep=1)
         scores = out.logits.expand(n, draws, -1)
         for t in range(max_tokens):
-            scores = scores / temperature
-            total = scores.logsumexp(-1)
-            scores[..., list(never)] = -torch.inf
-            chances = scores.softmax(-1).flatten(0, 1).cpu()  # where the generator is
-            drawn = torch.multinomial(chances, 1, generator=generator).view(n, draws).to(place)
+            drawn, logps[..., t] = _word(scores, temperature, never, generator)
             words[..., t] = torch.where(done, rules.pad_token_id, drawn)
-            logps[..., t] = scores.gather(-1, drawn[..., None])[..., 0] - total
             done |= torch.isin(drawn, stop)
             # With weights in shares, a process whose answers have ended still hands out its own.
             if ranks.every(bool(done.all()), place) or t + 1 == max_tokens:
@@ -149,6 +144,18 @@ def sample(
             )
             scores = out.logits
     return Drawn(words[..., : t + 1].cpu().numpy(), logps[..., : t + 1].cpu().numpy())
+
+
+def _word(scores: Any, temperature: float, never: set[int], generator: Any) -> tuple[Any, Any]:
+    """A word for each row of logits [..., words], and its log-probability, as `Drawn` has it."""
+    import torch
+
+    scores = scores / temperature
+    total = scores.logsumexp(-1)
+    scores[..., list(never)] = -torch.inf
+    chances = scores.softmax(-1).flatten(0, -2).cpu()  # where the generator is
+    drawn = torch.multinomial(chances, 1, generator=generator).view(total.shape).to(scores.device)
+    return drawn, scores.gather(-1, drawn[..., None])[..., 0] - total
 
 
 def _apart(
@@ -176,13 +183,8 @@ def _apart(
             out = model(
                 input_ids=ids, attention_mask=mask, use_cache=True, logits_to_keep=1, **told
             )
-            scores = out.logits[:, -1] / temperature
-            total = scores.logsumexp(-1)
-            scores[:, list(never)] = -torch.inf
-            chances = scores.softmax(-1).cpu()  # where the generator is
-            drawn = torch.multinomial(chances, 1, generator=generator)[:, 0].to(place)
+            drawn, logps[:, t] = _word(out.logits[:, -1], temperature, never, generator)
             words[:, t] = torch.where(done, rules.pad_token_id, drawn)
-            logps[:, t] = scores.gather(-1, drawn[:, None])[:, 0] - total
             done |= torch.isin(drawn, stop)
             if ranks.every(bool(done.all()), place):
                 break
