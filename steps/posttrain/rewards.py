@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from steps.data import parse
-from steps.data.judge.judge import Judge
+from steps.data.judge.judge import Judge, called
 from steps.stage import StageError
 
 TOLD = ("value", "choices", "reward", "item", "kind")
@@ -100,19 +100,7 @@ class Guarded:
         self, completions: list[Any], log_metric: Callable[..., None] | None = None, **columns: Any
     ) -> list[float]:
         """TRL's form of a reward."""
-        try:
-            given = np.asarray(self.reward(completions=completions, **columns), float)
-        except Exception as error:
-            first = repr(completions[:1])[:200]
-            raise StageError(
-                f"the reward {self.__name__} failed on {len(completions)} answers ({first} ...): "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        if given.shape != (len(completions),):
-            raise StageError(
-                f"the reward {self.__name__} gave {given.size} values for {len(completions)} "
-                "answers: it has to give one for each"
-            )
+        given = called(self.reward, self.__name__, completions, **columns)
         bad = ~np.isfinite(given)
         if log_metric is not None:
             log_metric("reward/not_finite", float(bad.mean()))

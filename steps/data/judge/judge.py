@@ -24,6 +24,27 @@ PASSED = 0.5
 """A score from which an answer counts as right, where right or wrong is asked."""
 
 
+def called(reward: Any, name: str, completions: list[Any], **columns: Any) -> np.ndarray:
+    """What a reward in TRL's form gives for answers, float [N].
+
+    Raises StageError with the answers' beginning where it raises, or gives another number of them.
+    """
+    try:
+        given = np.asarray(reward(completions=completions, **columns), float)
+    except Exception as error:
+        first = repr(completions[:1])[:200]
+        raise StageError(
+            f"the reward {name} failed on {len(completions)} answers ({first} ...): "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if given.shape != (len(completions),):
+        raise StageError(
+            f"the reward {name} gave {given.size} values for {len(completions)} answers: it has to "
+            "give one for each"
+        )
+    return given
+
+
 class Judge:
     """Judges answers to the questions of one items folder, row by row of its tables."""
 
@@ -111,18 +132,7 @@ class Judge:
             "item": [row.item for row in rows],
             "kind": [row.kind for row in rows],
         }
-        try:
-            given = np.asarray(self.own(completions=list(texts), **columns), float)
-        except Exception as error:
-            raise StageError(
-                f"the reward {asked} failed on {len(texts)} answers ({texts[0]!r:.80} ...): "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        if given.shape != (len(texts),):
-            raise StageError(
-                f"the reward {asked} gave {given.size} values for {len(texts)} answers: it has to "
-                "give one for each"
-            )
+        given = called(self.own, asked, list(texts), **columns)
         bad = given[np.isfinite(given) & ((given < 0) | (given > 1))]
         if len(bad):
             raise StageError(
