@@ -10,6 +10,7 @@ stages write.
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -46,13 +47,15 @@ def files(module: str, package: Path = PACKAGE) -> list[str]:
         path = _path(name, package)
         if name in CONTRACT or f"{name}.".startswith("steps.schema.") or str(path) in found:
             continue
-        if path.is_file() and path.stat().st_size == 0:
-            continue  # an empty __init__.py says nothing
-        found[str(path)] = None
         if path.is_file():
-            uses, data = _uses(path, name, path.stat().st_mtime_ns)
-            queue += [use for use in uses if _path(use, package).is_file()]
-            found |= dict.fromkeys(data)
+            state = path.stat()
+            if state.st_size == 0:
+                continue  # an empty __init__.py says nothing
+            uses, data = _uses(path, name, package, state.st_mtime_ns)
+            queue += uses
+            found |= dict.fromkeys([str(path), *data])
+        else:
+            found[str(path)] = None
     own, *others = found
     relative = [Path(p).relative_to(package.parent).as_posix() for p in (own, *sorted(others))]
     return [*relative, VERSION.relative_to(PACKAGE.parent).as_posix()]
@@ -66,31 +69,41 @@ def digest(module: str, package: Path = PACKAGE) -> str:
     return total.hexdigest()
 
 
+@cache
 def _path(module: str, package: Path) -> Path:
     place = package.joinpath(*module.split(".")[1:])
     return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
 
 
 @cache
-def _uses(path: Path, name: str, _mtime: int) -> tuple[list[str], list[str]]:
-    """The modules of `steps` that a file imports (perhaps names within one), its data files."""
-    tree = ast.parse(path.read_text())
+def _uses(path: Path, name: str, package: Path, _mtime: int) -> tuple[list[str], list[str]]:
+    """The modules of `steps` that a file imports, and the data files that it names."""
+    text = path.read_text()
     parts = name.split(".")
     here = parts if path.name == "__init__.py" else parts[:-1]
     uses: list[str] = []
-    data: list[str] = []
-    for node in ast.walk(tree):
+    for node in _statements(ast.parse(text)):
         if isinstance(node, ast.Import):
             uses += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             above = here[: len(here) - node.level + 1] if node.level else []
             origin = ".".join([*above, *([node.module] if node.module else [])])
             uses += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            beside = path.parent / node.value if 0 < len(node.value) < 80 else path
-            if beside.suffix not in ("", ".py") and node.value.isprintable() and beside.is_file():
-                data.append(str(beside))
     packages = [".".join(u.split(".")[:i]) for u in uses for i in range(2, len(u.split(".")))]
     packages.append(".".join(here))
-    mine = [u for u in [*uses, *packages] if u.startswith("steps.") and u != name]
-    return sorted(set(mine)), sorted(set(data))
+    mine = {u for u in [*uses, *packages] if u.startswith("steps.") and u != name}
+    beside = (p for p in path.parent.rglob("*") if p.suffix not in ("", ".py", ".pyc"))
+    named = {p: p.relative_to(path.parent).as_posix() for p in beside if p.is_file()}
+    data = [str(p) for p, told in named.items() if f'"{told}"' in text or f"'{told}'" in text]
+    return sorted(use for use in mine if _path(use, package).is_file()), sorted(data)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """What stands in a module, function, class or branch, at any depth; no expressions in it.
+
+    `ast.walk` takes five times as long, and each start of an engine reads every stage's modules.
+    """
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, part, ()):
+            yield child
+            yield from _statements(child)

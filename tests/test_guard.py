@@ -116,8 +116,8 @@ def run_limited(tmp_path, size, *command):
 @pytest.mark.parametrize(
     ("size", "command"),
     [
-        (2_000, "items --seed 0 --keys world,items,recipe.captions"),  # a table
-        (100_000, "items --seed 0 --keys world,items,recipe.captions"),  # an array
+        (2_000, "items --seed 0 --keys world,items,data,recipe.captions"),  # a table
+        (100_000, "items --seed 0 --keys world,items,data,recipe.captions"),  # an array
         (500_000, "extract --keys extract --input model=models/bundled/instruct"),  # weights
     ],
 )

@@ -72,6 +72,15 @@ def build(folder: Path, seeds: str = "[0]") -> Path:
     return folder
 
 
+def few(folder: Path) -> Path:
+    """Leave its studies three instruments: what happens to jobs needs no more of them."""
+    for name in ("params.yaml", "workflow/studies/smoke.yaml"):
+        edit(folder / name, r"^instruments:[^\]]*\]", "instruments: [vqa, classify, compare]")
+    done = call(folder, "steps", "dvc", "--fix")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 def _steps(folder: Path) -> None:
     from steps.stage import STAGES
 

@@ -1,6 +1,7 @@
 """A stage that is killed leaves nothing that looks finished, and the next run completes."""
 
 import os
+import shutil
 import signal
 import subprocess
 
@@ -10,6 +11,8 @@ from steps import manifest
 from tests import toy
 
 OUT = "results/embedded/items/seed0"
+RESULTS = 46
+"""Of the stand-in's study with few instruments."""
 COMMAND = (
     *("steps", "items", "--params", "params.yaml", "--keys", "world,items"),
     *("--seed", "0", "--out", OUT),
@@ -60,9 +63,20 @@ def test_two_at_once_leave_one_whole_result(house):
     assert manifest.check(house / OUT)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(bare, tmp_path_factory):
+    """A study of few instruments that nobody killed; read it only."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "study"
+    toy.few(shutil.copytree(bare, folder, symlinks=True))
+    done = toy.call(folder, "snakemake", "--cores", "2", "--quiet")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["snakemake", "dvc"])
-def test_a_killed_study_completes_with_the_same_figures(engine, house, adopted, tmp_path):
+def test_a_killed_study_completes_with_the_same_figures(engine, house, undisturbed, tmp_path):
+    toy.few(house)
     command = {"snakemake": ("snakemake", "--cores", "2", "--quiet"), "dvc": ("dvc", "repro")}
     said = tmp_path / "said"
     with said.open("w") as file:
@@ -91,16 +105,17 @@ def test_a_killed_study_completes_with_the_same_figures(engine, house, adopted, 
     assert done.returncode == 0, done.stdout + done.stderr
     results = {
         p.relative_to(folder): p.read_bytes()
-        for folder in (house, adopted)
+        for folder in (house, undisturbed)
         for p in (folder / "results").rglob("manifest.json")
     }
     for path, content in results.items():
         assert (house / path).read_bytes() == content, path
-    assert len(results) == 109
+    assert len(results) == RESULTS
 
 
 @pytest.mark.slow
-def test_two_studies_at_once_in_one_folder_keep_out_of_each_others_way(house, adopted):
+def test_two_studies_at_once_in_one_folder_keep_out_of_each_others_way(house, undisturbed):
+    toy.few(house)
     running = {
         study: subprocess.Popen(
             toy.line(("snakemake", "--cores", "1", "--quiet")),
@@ -117,5 +132,5 @@ def test_two_studies_at_once_in_one_folder_keep_out_of_each_others_way(house, ad
         assert process.returncode == 0, f"{study}: {said}"
         done = toy.call(house, "steps", "verify", study)
         assert done.returncode == 0, done.stderr
-    for path in (adopted / "results").rglob("manifest.json"):
-        assert (house / path.relative_to(adopted)).read_bytes() == path.read_bytes()
+    for path in (undisturbed / "results").rglob("manifest.json"):
+        assert (house / path.relative_to(undisturbed)).read_bytes() == path.read_bytes()
