@@ -25,6 +25,24 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure(config):
+    config.pluginmanager.register(Failed(config))
+
+
+class Failed:
+    """Names each failure when it happens: a run that is cut off says by then what it found."""
+
+    def __init__(self, config):
+        self.config = config
+
+    def pytest_runtest_logreport(self, report):
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and reporter:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            said = (crash.message if crash else str(report.longrepr)).strip().splitlines()
+            reporter.write_line(f"\nFAILED {report.nodeid} ({report.when}) {' '.join(said)[:200]}")
+
+
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch):
     """Fail at once, by name, where a test would reach out to another machine."""
