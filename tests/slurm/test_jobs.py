@@ -11,6 +11,20 @@ from tests.slurm.conftest import BEFORE, PROFILE, TRAINED
 
 pytestmark = pytest.mark.slow
 
+GROUPS = {
+    "start": ("base", "items", "probes", "none"),
+    "tower": ("extract", "features"),
+    "looks": (
+        *("vqa", "sharpen", "tokens", "gaze", "swap", "drift", "localise", "reuse", "turned"),
+        *("classify", "segment", "forget"),
+    ),
+    "diff": ("harvest", "dictionary", "compare", "quality", "spatial", "heads", "intervene"),
+}
+"""Stages of the smoke study that share a Slurm job; each other one, and each training, has its own.
+
+More than the profile groups, for stages of a second or two: what a job costs is not under test.
+"""
+
 
 def wait(process, folder, seconds=600):
     assert process.wait(seconds) == 0, (folder / "said").read_text()[-5000:]
@@ -102,7 +116,11 @@ def test_a_job_killed_for_its_memory_is_given_more(training, submit, jobs):
 def test_the_smoke_study_reaches_its_report(submit, slurm, tmp_path):
     folder = smoke.copy(tmp_path / "smoke")
     none = ("--resources", "gpu=0")  # as on a cluster that has no GPU
-    wait(submit(folder, *none, SIGHTLINE_STUDY=smoke.STUDY), folder, seconds=3600)
+    groups = ("--groups", *(f"{name}={group}" for group in GROUPS for name in GROUPS[group]))
+    together = ("--group-components", "start=8", "tower=8", "looks=12")
+    process = submit(folder, *none, *groups, *together, SIGHTLINE_STUDY=smoke.STUDY)
+    said = wait(process, folder, seconds=2400)
+    assert said.count("has been submitted with SLURM jobid") > 12
     manifest.check(folder / smoke.RESULTS / "report")
     done = smoke.call(folder, "steps", "verify", smoke.STUDY)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -37,10 +37,11 @@ def _some(items: list[Item], use: str, wanted: float) -> list[Item]:
     for one in items:
         groups.setdefault(str(one.image), []).append(one)
     found: list[Item] = []
-    for name in sorted(groups, key=lambda name: order(use, name))[:-1]:
+    # By what is asked first of an image, not by its path: a folder may be moved.
+    for group in sorted(groups.values(), key=lambda group: order(use, group[0].id))[:-1]:
         if found and len(found) >= wanted:
             break
-        found += groups[name]
+        found += group
     return found
 
 
