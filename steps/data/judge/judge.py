@@ -24,7 +24,7 @@ PASSED = 0.5
 """A score from which an answer counts as right, where right or wrong is asked."""
 
 
-def called(reward: Any, name: str, completions: list[Any], **columns: Any) -> np.ndarray:
+def called(reward: Any, name: str, completions: list[Any], /, **columns: Any) -> np.ndarray:
     """What a reward in TRL's form gives for answers, float [N].
 
     Raises StageError with the answers' beginning where it raises, or gives another number of them.
