@@ -25,6 +25,26 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+TOGETHER = {
+    "tests/dag/test_parity.py": "the finished smoke study",
+    "tests/dag/test_faults.py": "the finished smoke study",
+    "tests/dag/test_changes.py": "the adopted stand-in",
+    "tests/dag/test_remote.py": "the adopted stand-in",
+}
+"""Files whose tests need the same minutes of preparation: one of several processes runs them."""
+
+
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByPreparation(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return TOGETHER.get(file, file)
+
+    return ByPreparation(config, log)
+
+
 def pytest_configure(config):
     config.pluginmanager.register(Failed(config))
 
