@@ -68,8 +68,14 @@ def configured(tower: Path, language: Path) -> Any:
     from transformers import AutoConfig
 
     eye = AutoConfig.from_pretrained(tower, local_files_only=True)
-    text = AutoConfig.from_pretrained(language, local_files_only=True)
-    return _config(getattr(eye, "vision_config", eye), text, *_read(tower))
+    return configs(eye, AutoConfig.from_pretrained(language, local_files_only=True), tower)
+
+
+def configs(own: Any, text: Any, tower: Path) -> Any:
+    """The same from the configurations of a tower, or of a model that has one, and of a language
+    model. tower: what the first is called in an error.
+    """
+    return _config(getattr(own, "vision_config", own), text, *_reads(own, tower))
 
 
 def _config(eye: Any, text: Any, layer: int, strategy: str) -> Any:
@@ -91,7 +97,10 @@ def _read(folder: Path) -> tuple[int, str]:
 
     if not (folder / "config.json").is_file():
         raise Missing(f"tower = {str(folder)!r}: there is no config.json; give a model's folder")
-    own = AutoConfig.from_pretrained(folder, local_files_only=True)
+    return _reads(AutoConfig.from_pretrained(folder, local_files_only=True), folder)
+
+
+def _reads(own: Any, folder: Path) -> tuple[int, str]:
     if own.model_type == "llava":
         return own.vision_feature_layer, own.vision_feature_select_strategy
     vision = getattr(own, "vision_config", own)

@@ -29,11 +29,15 @@ HEADER = "# Written by `python -m steps study {name}` from params.yaml and ../{n
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked study: `params`, the effective file `path` that stages read, `results`' folder."""
+    """A checked study: `params`, the effective file `path` that stages read, `results`' folder.
+
+    ahead: made before data and models are there, to be counted and not to be run.
+    """
 
     params: Params
     path: Path
     results: str
+    ahead: bool = False
 
     def arms(self, method: str) -> list[str]:
         """The arms of one method, in the order of params.yaml."""
@@ -107,8 +111,11 @@ class Plan:
         return {"reads": ",".join(keys), "settings": settings}
 
 
-def plan(study: str | None = None) -> Plan:
+def plan(study: str | None = None, ahead: bool = False) -> Plan:
     """The plan of a study (default: $SIGHTLINE_STUDY, else params.yaml's own); writes its params.
+
+    ahead: nothing outside params.yaml is looked for, so that a study can be counted before its data
+    and models are fetched.
 
     Raises ParamsError with one sentence where params.yaml or the overlay is wrong, or names what is
     not there.
@@ -123,16 +130,19 @@ def plan(study: str | None = None) -> Plan:
             f"(study.name). Write what differs there, or give the overlay a name of its own"
         )
     if study in (None, checked.study.name):
-        return _settled(Plan(checked, ROOT, f"results/{checked.study.name}"), ROOT)
+        return _settled(Plan(checked, ROOT, f"results/{checked.study.name}", ahead), ROOT)
     values = effective(base, study)
     checked = check(values, f"{STUDIES / study}.yaml over {ROOT}")
     path = STUDIES / study / ROOT.name
     write(path, HEADER.format(name=study) + yaml.safe_dump(values, sort_keys=False, width=99))
-    return _settled(Plan(checked, path, f"results/{study}"), f"{STUDIES / study}.yaml over {ROOT}")
+    found = Plan(checked, path, f"results/{study}", ahead)
+    return _settled(found, f"{STUDIES / study}.yaml over {ROOT}")
 
 
 def _settled(plan: Plan, where: Path | str) -> Plan:
     """The plan, once what it takes for granted is there; writes which outside images it shows."""
+    if plan.ahead:
+        return plan
     for said in missing(plan.params):
         raise ParamsError(f"{where}: {said}")
     probes = plan.params.probes

@@ -91,7 +91,9 @@ def _workflow(plan: Plan) -> Any:
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, show_failed_logs=False)) as api:
         workflow = api.workflow(
             resource_settings=ResourceSettings(cores=1),
-            config_settings=ConfigSettings(config={"study": plan.params.study.name}),
+            config_settings=ConfigSettings(
+                config={"study": plan.params.study.name, "ahead": plan.ahead}
+            ),
             snakefile=SNAKEFILE,
         )
         return workflow._workflow

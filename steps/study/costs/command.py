@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> None:
 
     Raises StageError, after the table is printed, with one sentence for what cannot fit.
     """
-    found = plan(options.study)
+    found = plan(options.study, ahead=True)
     if options.calibrate:
         if visible():
             raise StageError(

@@ -10,7 +10,10 @@ PHOTOS = 450
 
 def items(case: Case) -> Work:
     """A scene and a question of each, and its image."""
-    told = case.params.items
+    told, data = case.params.items, case.params.data
+    if data.source == "files":  # read and scaled, not drawn
+        count = told.train + told.tune + told.vqa
+        return Work(items=count, disk=3.0 * data.size**2 * count, start="data")
     scenes = told.train + told.stage1 + told.tune + told.vqa + told.far
     side = case.params.world.canvas
     return Work(scenes=scenes, disk=side**2 * (3 * scenes + told.train), start="data")

@@ -15,8 +15,9 @@ from steps.study.costs.machine import Speed
 from steps.study.costs.rows import TRAINED, Device, Row
 from steps.study.costs.table import COSTS, PROCESSOR
 from steps.study.costs.talk import talk
-from steps.study.costs.work import KEPT, Case
+from steps.study.costs.work import KEPT, Case, given
 from steps.study.plan import Plan
+from steps.study.premises import missing
 
 RESULTS = Path("results")
 
@@ -85,6 +86,7 @@ def forecast(
     there = shutil.disk_usage(RESULTS if RESULTS.is_dir() else ".").free if free is None else free
     found = list(rows.values())
     told = [*_assumed(cases, on)]
+    told += [f"before it can run: {said}" for said in missing(plan.params)]
     return Forecast(
         plan.params.study.name, on, found, work, seconds, timed, told,
         [*limits.memory(found, on, plan.params.train), *limits.disk(found, on.count, there)],
@@ -140,7 +142,8 @@ def _assumed(cases: Cases, on: Device) -> Iterable[str]:
             f"image; a question has {spoken.asked:.0f} tokens, an answer {spoken.said:.0f} "
             f"({spoken.source})"
         )
-    yield f"{100 * KEPT:.0f} % of the training questions are kept by `pairs` (assumed)"
+    if not given(cases.params):
+        yield f"{100 * KEPT:.0f} % of the training questions are kept by `pairs` (assumed)"
     if on.gpu:
         yield (
             f"{on.gpu.name}: {100 * on.mfu:.0f} % of {on.gpu.bf16:g} TFLOP/s in bfloat16 and of "

@@ -11,6 +11,7 @@ from typing import Any
 
 from steps.posttrain import budget
 from steps.stage import StageError
+from steps.study.costs import known
 from steps.study.costs.formulas import Blocks
 
 ASSUMED_TOKENS = 256
@@ -72,13 +73,18 @@ def shape(params: Any, name: str) -> Shape:
     if base.source == "train":
         config, folder, source = _recipe(params), None, "recipe.model"
     elif base.source == "joined":
-        from steps.models.join import configured
+        from steps.models.join import configs
 
         folder, source = None, f"{base.tower} and {base.language}"
-        config = configured(Path(base.tower), Path(base.language))
+        eye = _part(base.tower, f"bases.{name}.tower")
+        text = _part(base.language, f"bases.{name}.language")
+        config = configs(eye, text, Path(base.tower))
     else:
         path = f"models/{name}/instruct" if base.source == "bundled" else base.path
         folder = Path(path) if Path(path).is_dir() else None
+        maker = None if folder else known.made(path)
+        if maker is not None:
+            return _maker(*maker, f"bases.{name}.path = {path!r}")
         config, source = _read(path, base.revision, f"bases.{name}"), path
     return of(config, source, folder)
 
@@ -120,10 +126,39 @@ def _recipe(params: Any) -> Any:
     return build.config(params.recipe.model, world.canvas, world.patch, vocabulary(speech(world)))
 
 
+def _maker(study: str, base: str, key: str) -> Shape:
+    """The shape of another study's base, whose arms have it too."""
+    from steps.study.plan import plan
+
+    params = plan(study, ahead=True).params
+    if base not in params.bases:
+        raise StageError(f"{key}: study {study} has no base {base}; give one of its own")
+    return shape(params, base)
+
+
+def _part(path: str, key: str) -> Any:
+    """The configuration of a tower or language model in a folder, or of the public one so named."""
+    from transformers import AutoConfig
+
+    if (Path(path) / "config.json").is_file():
+        return AutoConfig.from_pretrained(path, local_files_only=True)
+    maker = known.made(path)
+    if maker is not None:
+        return _maker(*maker, f"{key} = {path!r}").meta.config
+    if (told := known.config(path)) is not None:
+        return told
+    raise StageError(
+        f"{key} = {path!r}: there is no config.json in it; put the model there, or its config.json "
+        "(a plan needs no weights)"
+    )
+
+
 def _read(path: str, revision: str | None, key: str) -> Any:
     from transformers import AutoConfig
 
     local = Path(path).is_dir()
+    if not local and (told := known.config(path)) is not None:
+        return told
     try:
         at = {} if local or revision is None else {"revision": revision}
         config = AutoConfig.from_pretrained(path, trust_remote_code=False, **at)
