@@ -94,6 +94,7 @@ rule compare:
     resources:
         mem_mb=3000,
         runtime=60,
+        gpu=1,
     params:
         **PLAN.reads(),
     message:
