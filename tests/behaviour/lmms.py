@@ -70,7 +70,7 @@ def write(path, examples, version="0.7"):
     return path
 
 
-def pope(answers, true="yes no yes no".split(), start=0):
+def pope(answers, true=("yes", "no", "yes", "no"), start=0):
     """POPE's questions with these answers, scored as its task does: the same word, case aside."""
     found = []
     for number, (said, answer) in enumerate(zip(answers, true, strict=True), start):

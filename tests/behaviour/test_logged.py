@@ -167,14 +167,15 @@ def test_a_metric_that_no_line_has_is_told(stage, tmp_path):
         stage({"pope": file}, pope=entry | {"metric": "mme"})
 
 
-def test_ten_thousand_answers_take_seconds(stage, tmp_path):
+def test_an_answer_takes_less_than_a_millisecond(stage, tmp_path):
+    """Of a processor's time, with room for a slow one: 10,000 answers take some three seconds."""
     some = [
         lmms.example(n, LIST, "I think that the answer is B. dark red", "B", exact_match=1.0)
-        for n in range(10_000)
+        for n in range(1500)
     ]
     file = lmms.write(tmp_path / "x.jsonl", some)
     start = time.process_time()
     metrics, _, _ = stage({"x": file}, x={"score": "choice"})
     took = time.process_time() - start
     assert metrics["benchmarks/x/lenient"] == metrics["benchmarks/x/agree"] == 1.0
-    assert took < 15, took
+    assert took < 2, took

@@ -15,7 +15,8 @@ TEN = ["red"] * 8 + ["dark red"] * 2
 
 def entry(score="exact", **keys):
     return SimpleNamespace(
-        **{"score": score, "target": None, "metric": None, "answers": None, "tolerance": 0.05} | keys
+        **{"score": score, "target": None, "metric": None, "answers": None, "tolerance": 0.05}
+        | keys
     )
 
 
@@ -57,7 +58,10 @@ BAD = [
     (b"[" * 100_000, r"line 1 is no JSON object"),
     ({"doc_id": 0, "target": "a", "model": "x"}, r"no resps or filtered_resps .*doc_id, target, m"),
     ({"target": "a", "resps": "a"}, r"there is no doc_id \(fields are target, resps\): give the"),
-    ({"doc_id": 0, "resps": "a", "gold": "a"}, r"no target \(fields are doc_id, resps, gold\): .*`"),
+    (
+        {"doc_id": 0, "resps": "a", "gold": "a"},
+        r"no target \(fields are doc_id, resps, gold\): .*`",
+    ),
     (LINE | {"resps": []}, r"resps is empty: the model was not asked"),
     (LINE | {"resps": [[]]}, r"resps is empty"),
     (LINE | {"resps": ["yes", "no"]}, r"resps holds 2 answers: only one answer a question"),
