@@ -11,13 +11,14 @@ from typing import NamedTuple
 from steps.behaviour.samples import Sample, thoughtless
 from steps.data.judge import anls, choice, numeric, people, yes_no
 from steps.data.judge.announce import announced, kept
+from steps.data.judge.exact import normalised
 from steps.data.judge.judge import Judge
 from steps.stage import StageError
 
 _CUE = re.compile(r"\banswer(?: is)?\s*:?\s*$", re.IGNORECASE)
 """A prompt's end that is to be gone on from: no form that it asks for."""
-ROOM = 2
-"""Words that an answer may have besides an option's own: its letter, and `option`."""
+_LETTER = re.compile(r"\W*[A-Za-z]\W*")
+_LED = re.compile(r"\s*\(?[A-Z][.):]+\s*")
 
 
 class Scored(NamedTuple):
@@ -62,7 +63,8 @@ def yes_or_no(sample: Sample, _: float) -> Scored:
 
 def one_of(sample: Sample, _: float) -> Scored:
     """One of the options that the prompt lists; where it lists none, a number or the same words."""
-    options, value = choice.listed(sample.prompt), sample.answers[0].strip()
+    listed, value = choice.listed(sample.prompt), sample.answers[0].strip()
+    options = apart(listed)
     if not options and re.fullmatch(r"\(?[A-Z]\)?\.?", value):
         raise StageError(
             f"{sample.where}: the true answer is {value}, and the prompt lists no options "
@@ -76,11 +78,30 @@ def one_of(sample: Sample, _: float) -> Scored:
             f"{sample.where}: the true answer {_short(value)} is none of the {len(options)} "
             "options of the prompt: this is another task's file, or needs another score than choice"
         )
-    found = _judged(sample, "choice", [meant], options)
-    longest = max(len(option.split()) for option in options)
-    part = kept(sample.said, sample.prompt) or ""
-    formed = found.well_formed and len(part.split()) <= longest + ROOM
-    return found._replace(strict=found.strict * formed, well_formed=formed)
+    said, part = choice.read(sample.said, options), kept(sample.said, sample.prompt)
+    formed = part is not None and bare(part, listed)
+    strict = formed and part is not None and choice.read(part, options) == meant
+    return Scored(float(strict), float(said == meant), formed, said)
+
+
+def bare(text: str, options: Sequence[str]) -> bool:
+    """Whether a text is an option's letter, its words, or both, and nothing else."""
+    words = normalised(_LED.sub("", text, count=1))
+    alone = _LETTER.fullmatch(text) is not None
+    return alone or (bool(words) and words in {normalised(option) for option in options})
+
+
+def apart(options: Sequence[str]) -> list[str]:
+    """Options that only their letters tell apart, numbered so that their words never count.
+
+    They are those that stand twice (MMMU lists pictures as `<image>`) and single letters, which
+    are other options' own.
+    """
+    plain = [normalised(option) for option in options]
+    return [
+        f"{option} #{k}" if plain.count(same) > 1 or len(same) == 1 and same.isalpha() else option
+        for k, (option, same) in enumerate(zip(options, plain, strict=True), 1)
+    ]
 
 
 def exactly(sample: Sample, _: float) -> Scored:
@@ -133,7 +154,6 @@ def _judged(
     sample: Sample,
     reward: str,
     values: Sequence[str],
-    choices: Sequence[str] = (),
     tolerance: float = 0.0,
 ) -> Scored:
     """By one of the rewards; of several true answers the one that the text comes nearest to."""
@@ -141,7 +161,7 @@ def _judged(
     judge.tolerance = tolerance
     best: Scored | None = None
     for value in values:
-        row = Asked(sample.prompt, value, choices, reward)
+        row = Asked(sample.prompt, value, (), reward)
         formed, strict = judge.strict(row, sample.said)
         lenient = float(judge.scores([row], [sample.said])[0])
         if best is None or (lenient, strict, formed) > (best.lenient, best.strict, best[2]):

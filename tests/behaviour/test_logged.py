@@ -89,6 +89,33 @@ def test_a_file_of_another_task_is_told(kind, prompt, true, said):
         scored(kind, sample(prompt, "x", true), 0.05)
 
 
+DIRECT = "Answer with the option's letter from the given choices directly."
+PROMPTS = {
+    "mmbench": "How many? There are several options:\nA. one\nB. two\n\n" + DIRECT,
+    "ai2d": "What eats it?\nA. one\nB. two\nC. 3\n" + DIRECT,
+    "scienceqa": "Context: A map. B. is a name.\nWhich?\nA. one\nB. two\n" + DIRECT,
+    "mmstar": "Which?\nOptions: A: one, B: two, C: three, D: four\n" + DIRECT,
+    "cv_bench": "Note: You only need to respond with A, B without providing any additional "
+    "information.\nHow many? Select from the following choices.\n(A) one\n(B) two",
+    "realworldqa": "Which?\n\nA. one\nB. two\nC. three\nPlease answer directly with only the "
+    "letter of the correct option and nothing else.",
+    "mathvista": "Hint: Please answer the question and provide the correct option letter, e.g., A, "
+    "B, C, D, at the end.\nQuestion: Which?\nChoices:\n(A) one\n(B) two",
+    "qwen": "Context: N/A\nQuestion: Which?\nOptions: A. one\nB. two\nAnswer:",
+    "mmmu": "Which?\nA. <image>\nB. <image>\nC. <image>\n\n" + DIRECT,
+    "points": "Which point?\nA. B\nB. A\n" + DIRECT,
+}
+
+
+@pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
+def test_prompts_of_tasks_list_their_options(prompt):
+    """As the tasks write them; a letter is right, another one wrong, wherever it may stand."""
+    for said, right in (("B", 1), ("(B)", 1), ("B.", 1), ("The answer is B.", 1), ("A", 0)):
+        found = scored("choice", sample(prompt, said, "B"), 0.05)
+        assert found.lenient == right, said
+        assert found.strict == right * (said != "The answer is B."), said
+
+
 @pytest.fixture
 def stage(tmp_path):
     """`stage(files, **entries)`: run it on these files and entries; returns metrics and rows."""
