@@ -31,7 +31,7 @@ def planted(study):
 
 def row(summary, metric):
     rows = [r for group in summary["results"]["bundled"] for r in group["rows"]]
-    return next((r for r in rows if r["metric"] == metric), None)
+    return next(r for r in rows if r["metric"] == metric)
 
 
 def asked(root, arm, seed, told):
@@ -53,7 +53,8 @@ def test_rows_and_paired_differences(planted):
     strict = row(summary, "benchmarks/pope/strict")["arms"]["sft"]
     assert strict["mean"] == pytest.approx(31)
     assert row(summary, "benchmarks/pope/agree")["inner"]
-    assert row(summary, "benchmarks/pope/f1") is None
+    with pytest.raises(StopIteration):
+        row(summary, "benchmarks/pope/f1")
 
 
 def test_answers_to_other_questions_are_left_out_and_named(planted):
