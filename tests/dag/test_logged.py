@@ -10,6 +10,7 @@ from tests import toy
 
 ENTRY = 'pope: {path: "evals/{arm}/seed{seed}/*_samples_pope.jsonl", score: yes_no}'
 ARMS = ("none", "continue", "sft", "dpo", "grpo", "sighted")
+TARGET = "results/embedded/logged/bundled/sft/seed0"
 
 
 def name(house, *entries):
@@ -28,6 +29,10 @@ def noted(house, arm):
     return house / f"results/embedded/evals/bundled/{arm}/seed0.json"
 
 
+def change(house):
+    (house / "evals/sft/seed0/0101_samples_pope.jsonl").write_text("other answers\n")
+
+
 def check(house):
     done = toy.call(house, "steps", "check")
     return done.returncode, done.stderr
@@ -40,24 +45,35 @@ def test_without_entries_there_is_no_such_stage(house):
 
 
 @pytest.mark.slow
-def test_both_engines_plan_it_and_a_changed_file_plans_it_anew(house, snakemake_plans, dvc_changed):
+def test_snakemake_plans_it_and_a_changed_file_plans_it_anew(house, snakemake_plans):
+    fill(house)
+    name(house, ENTRY)
+    planned, _ = snakemake_plans(house)
+    assert planned["logged"] == len(ARMS) and planned["report"] == 1
+    done = toy.call(house, "snakemake", "--cores", "1", "--quiet", "--", TARGET)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert snakemake_plans(house, TARGET) == ({}, set())
+    change(house)
+    planned, _ = snakemake_plans(house, TARGET)
+    assert planned == {"logged": 1}
+
+
+@pytest.mark.slow
+def test_dvc_runs_it_anew_by_the_same_command_once_a_file_changed(house):
+    """What `check` writes down is its output, so that it comes before what depends on it."""
     fill(house)
     name(house, ENTRY)
     done = toy.call(house, "steps", "dvc", "--fix")
     assert done.returncode == 0, done.stderr
     stages = yaml.safe_load((house / "dvc.yaml").read_text())["stages"]
-    outs = [str(out) for out in stages["check"]["outs"]]
-    assert any("/evals'" in out for out in outs)
+    assert any("/evals'" in str(out) for out in stages["check"]["outs"])
     assert stages["logged"]["params"] == ["benchmarks"]
-    planned, _ = snakemake_plans(house)
-    assert planned["logged"] == len(ARMS) and planned["report"] == 1
-    target = "results/embedded/logged/bundled/sft/seed0"
-    done = toy.call(house, "snakemake", "--cores", "1", "--quiet", "--", target)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert snakemake_plans(house, target) == ({}, set())
-    (house / "evals/sft/seed0/0101_samples_pope.jsonl").write_text("other answers\n")
-    planned, _ = snakemake_plans(house, target)
-    assert planned == {"logged": 1}
+    for changed, runs in ((False, True), (False, False), (True, True)):
+        if changed:
+            change(house)
+        done = toy.call(house, "dvc", "repro", "logged@bundled-sft-0")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert ("Running stage 'logged@bundled-sft-0'" in done.stdout) == runs
 
 
 def test_what_each_arm_takes_is_written_down(house):
