@@ -37,19 +37,24 @@ def told(path: str, revision: str | None, known: Path | None = None) -> dict[str
     """
     found: dict[str, Any] = {"path": path, "revision": revision, "sha256": None}
     if (folder := Path(path)).is_dir():
-        old = _remembered(known)
-        new = {}
-        for name, file in files(folder).items():
-            state = file.stat()
-            mark = [state.st_size, state.st_mtime_ns]
-            kept = old.get(name, [])
-            new[name] = kept if kept[:2] == mark else [*mark, digest(file)]
-        hashes = {name: row[2] for name, row in new.items()}
-        found["sha256"] = sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
-        if known is not None and new != old:
-            known.parent.mkdir(parents=True, exist_ok=True)
-            known.write_text(json.dumps(new))
+        mine = hashes(files(folder), known)
+        found["sha256"] = sha256(json.dumps(mine, sort_keys=True).encode()).hexdigest()
     return found
+
+
+def hashes(named: dict[str, Path], known: Path | None = None) -> dict[str, str]:
+    """The SHA-256 of each file, by its name; read anew only where `known` tells another state."""
+    old = _remembered(known)
+    new = {}
+    for name, file in named.items():
+        state = file.stat()
+        mark = [state.st_size, state.st_mtime_ns]
+        kept = old.get(name, [])
+        new[name] = kept if kept[:2] == mark else [*mark, digest(file)]
+    if known is not None and new != old:
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.write_text(json.dumps(new))
+    return {name: row[2] for name, row in new.items()}
 
 
 def text(found: dict[str, Any]) -> str:

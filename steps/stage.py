@@ -53,6 +53,7 @@ STAGES = {
     "gaze": "steps.behaviour.gaze",
     "swap": "steps.behaviour.swap",
     "forget": "steps.behaviour.forget",
+    "logged": "steps.behaviour.logged",
     "harvest": "steps.diff.harvest",
     "dictionary": "steps.diff.dictionary",
     "compare": "steps.diff.compare",

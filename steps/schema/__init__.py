@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from steps.schema.data import Data, Items, Pairs, Probes, World
 from steps.schema.diffing import Atlas, Diff, Heads, Intervene, Spatial
+from steps.schema.logged import Benchmark
 from steps.schema.measure import (
     Classify,
     Drift,
@@ -138,6 +139,7 @@ class Params(Section):
     gaze: Gaze
     swap: Swap
     forget: Forget
+    benchmarks: dict[Name, Benchmark]
     drift: Drift
     localise: Localise
     reuse: Reuse

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from steps.schema import Dpo, Grpo, Params, Sft
+from steps.schema.logged import levels
 from steps.schema.own import own_data
 
 DIFFING = {
@@ -29,6 +30,7 @@ def disagreements(params: Params) -> Iterator[str]:
                 f" (recipe.model.{heads} = {getattr(sizes, heads)})"
             )
     yield from _training(params)
+    yield from levels(params)
     if "forget" in params.instruments and "classify" not in params.instruments:
         yield (
             f"instruments = {', '.join(params.instruments)}: forget compares answers with the "

@@ -9,10 +9,11 @@ from typing import Any
 
 from steps import manifest
 from steps.schema import seeds_of
+from steps.study import benchmarks
 
 BASE_STAGES = ("base", "cost", "stability")
 """Folders with one result for each base."""
-ARM_STAGES = ("model", "vqa", "sharpen", "tokens", "gaze", "swap", "forget")
+ARM_STAGES = ("model", "vqa", "sharpen", "tokens", "gaze", "swap", "forget", "logged")
 ARM_STAGES += ("classify", "segment", "drift", "localise", "reuse", "turned")
 """Folders with one result for each base, arm and seed, where the study measures it."""
 SEED_STAGES = ("pairs", "baselines", "newcomers")
@@ -65,7 +66,7 @@ def collect(params: Any, inputs: dict[str, Path]) -> Found:
     absent as a whole, and so does a folder without a readable metrics.json.
     """
     found = Found()
-    for name, where, path in _expected(params):
+    for name, where, path in _expected(params, "logged" in inputs):
         root = inputs.get(name)
         folder = root / path if root else None
         try:
@@ -77,10 +78,11 @@ def collect(params: Any, inputs: dict[str, Path]) -> Found:
             found.missing.append(f"{name}/{path}")
             continue
         found.metrics[where], found.folders[where] = numbers, folder
+    found.missing += benchmarks.compared(found.metrics, found.folders, params.seeds[0])
     return found
 
 
-def _expected(params: Any) -> Iterator[tuple[str, Where, str]]:
+def _expected(params: Any, logged: bool) -> Iterator[tuple[str, Where, str]]:
     there = [name for name in OWN_SEEDS if name in params.instruments]
     own = {name: getattr(params, OWN_SEEDS[name]).seeds for name in there}
     if any(spec.diffed for spec in params.bases.values()) and "compare" in params.instruments:
@@ -98,7 +100,8 @@ def _expected(params: Any) -> Iterator[tuple[str, Where, str]]:
         for stage in _of(params, DIFF_STAGES, base):
             for seed in params.diff.seeds:
                 yield stage, (stage, base, None, seed), f"{base}/seed{seed}"
-        for stage in _of(params, ARM_STAGES, base):
+        arm_stages = ARM_STAGES if logged else [s for s in ARM_STAGES if s != "logged"]
+        for stage in _of(params, arm_stages, base):
             for arm, spec in params.arms.items():
                 if stage == "turned" and spec.method == "none":
                     continue
@@ -109,7 +112,7 @@ def _expected(params: Any) -> Iterator[tuple[str, Where, str]]:
 
 def _of(params: Any, stages: tuple[str, ...], base: str) -> list[str]:
     """Those of the stages that the study has for a base."""
-    there = {"base", "model", "pairs", *params.instruments}
+    there = {"base", "model", "pairs", "logged", *params.instruments}
     there |= {"baselines"} if {"classify", "segment"} & there else set()
     there |= {"newcomers", "cost"} if "reuse" in there else set()
     there -= set() if params.bases[base].diffed else set(LOCAL_STAGES)

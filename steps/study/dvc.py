@@ -54,6 +54,7 @@ def render(plan: Plan, rules: list[Rule]) -> str:
     check: dict[str, Any] = {"cmd": f"python -m steps {CHECK}{study}", **wdir}
     check["deps"] = [ROOT.as_posix()]
     written = [plan.photographs, *plan.scenery.values(), *plan.brought.values()]
+    written += plan.evaluated.values()
     if overlay:
         check["deps"].append(f"{STUDIES / plan.params.study.name}.yaml")
         written.append(plan.path.as_posix())

@@ -6,7 +6,7 @@ a label) gets its row by itself.
 
 import re
 
-from steps.study import change, forgetting, reused
+from steps.study import benchmarks, change, forgetting, reused
 from steps.study.answers import behaviour
 from steps.study.rows import Group, Row, family
 
@@ -85,7 +85,8 @@ def groups(names: set[str]) -> list[Group]:
                 change.patches(names, place),
             )
         )
-    found += [*forgetting.groups(names), *change.groups(names), *reused.groups(names)]
+    found += [*forgetting.groups(names), *benchmarks.groups(names)]
+    found += [*change.groups(names), *reused.groups(names)]
     kept = []
     for group in found:
         rows = [

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from steps import codedeps, outside
+from steps import codedeps, evals, outside
 from steps import params as parameters
 from steps.data import album
 from steps.data.own import ready
@@ -89,6 +89,11 @@ class Plan:
         """The input of `items` where questions are files': which data; see `steps.data.own`."""
         return {"data": f"{self.results}/data.json"} if self.params.data.source == "files" else {}
 
+    @property
+    def evaluated(self) -> dict[str, str]:
+        """The folder that says which logged answers each model has, where there are benchmarks."""
+        return {"evals": f"{self.results}/evals"} if self.params.benchmarks else {}
+
     def diffed(self, instrument: str = "compare") -> list[str]:
         """The bases with a model from before visual tuning, where an instrument is wanted."""
         wanted = instrument in self.params.instruments
@@ -163,6 +168,10 @@ def _settled(plan: Plan, where: Path | str) -> Plan:
     except StageError as error:
         raise ParamsError(f"{where}: {error}") from None
     _weigh(plan)
+    try:
+        _note(plan)
+    except StageError as error:
+        raise ParamsError(f"{where}: {error}") from None
     return plan
 
 
@@ -175,6 +184,17 @@ def _weigh(plan: Plan) -> None:
             known = path.with_name(f".{path.stem}.files.json")
             found = outside.told(outside.place(told.path, seed), told.revision, known)
             write(path, outside.text(found))
+
+
+def _note(plan: Plan) -> None:
+    """Write down which logged answers to benchmarks each model has, and no more than these."""
+    for folder in map(Path, plan.evaluated.values()):
+        told = evals.told(plan.params, folder.with_name(".evals.json"))
+        noted = {folder / b / a / f"seed{s}.json": some for (b, a, s), some in told.items()}
+        for path, some in noted.items():
+            write(path, evals.text(some))
+        for old in set(folder.rglob("seed*.json")) - set(noted):
+            old.unlink(missing_ok=True)
 
 
 def effective(base: dict[str, Any], study: str) -> dict[str, Any]:

@@ -39,6 +39,7 @@ FOLDERS = {
     "gaze/<base>/<arm>/seed<k>": "what each head looks at, and what it can do without",
     "swap/<base>/<arm>/seed<k>": "the base's parts and the arm's recombined, answer by answer",
     "forget/<base>/<arm>/seed<k>": "labels named by the model and by its eye's probe, item by item",
+    "logged/<base>/<arm>/seed<k>": "logged answers to benchmarks, rescored, in items.parquet",
     "drift/<base>/<arm>/seed<k>": "the tower beside the base's: layers.parquet, drift.png",
     "localise/<base>/<arm>/seed<k>": "maps of gradients, their scores, gallery.png",
     "reuse/<base>/<arm>/seed<k>": "its tower in a new model: answers in items.parquet, losses",

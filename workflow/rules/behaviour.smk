@@ -113,3 +113,29 @@ rule gaze:
         " --base {wildcards.base} --arm {wildcards.arm} --seed {wildcards.seed}"
         " --input model={input.model} --input items={input.questions}"
         " --out {output} > {log} 2>&1"
+
+
+rule logged:
+    """Read and rescore the answers to benchmarks that lmms-eval logged."""
+    input:
+        evals="<results>/evals/{base}/{arm}/seed{seed}.json",
+        code=code("logged"),
+    output:
+        out=directory("<results>/logged/{base}/{arm}/seed{seed}"),
+    log:
+        "<logs>/logged/{base}/{arm}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/logged/{base}/{arm}/seed{seed}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        **PLAN.reads("benchmarks"),
+    message:
+        "logged: {wildcards.base}, arm {wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "python -m steps logged --params {PARAMS} --keys {params.reads}"
+        " --base {wildcards.base} --arm {wildcards.arm} --seed {wildcards.seed}"
+        " --input evals={input.evals}"
+        " --out {output} > {log} 2>&1"

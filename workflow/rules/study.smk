@@ -27,6 +27,8 @@ READ = {
     for stage in ("model", *P.instruments)
     if stage not in (*DIFFING, "stability")
 }
+if PLAN.evaluated:
+    READ["logged"] = expand("<results>/logged/{base}/{arm}/seed{seed}", zip, **PLAN.runs())
 if PLAN.probed():
     READ["baselines"] = expand("<results>/baselines/{base}/seed{seed}", base=P.bases, seed=P.seeds)
 if PLAN.diffed("reuse"):

@@ -13,6 +13,9 @@ CUTS = 3
 WAYS = 2
 """Ways to choose which of an image's tokens are kept."""
 
+LOGGED, DISK = 3.0, 2e6
+"""Seconds and bytes of a benchmark of some 5,000 answers, to read and to keep."""
+
 
 def answers(case: Case, count: float, batch: int, longest: int, margin: bool = False) -> Work:
     """Greedy answers in batches; the margin reads what follows the image once a question."""
@@ -74,6 +77,12 @@ def forget(case: Case) -> Work:
     return work + read(case, again, 0, 1, told.batch).times(-1) + Work(start="model")
 
 
+def logged(case: Case) -> Work:
+    """Logged answers, read and judged: no model is asked."""
+    count = len(case.params.benchmarks)
+    return Work(fixed=LOGGED * count, disk=DISK * count, start="data")
+
+
 COSTS = {
     "vqa": vqa,
     "sharpen": sharpen,
@@ -81,4 +90,5 @@ COSTS = {
     "gaze": gaze,
     "swap": swap,
     "forget": forget,
+    "logged": logged,
 }

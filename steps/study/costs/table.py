@@ -27,6 +27,6 @@ COSTS: dict[str, Callable[[Case], Work]] = {
 }
 PROCESSOR = {
     *("base", "hub", "trained", "items", "probes", "none", "classify", "segment", "cost"),
-    *("planted", "stability", "report"),
+    *("logged", "planted", "stability", "report"),
 }
 """Stages that ask for no GPU, as their rules have it (a test compares)."""
