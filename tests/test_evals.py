@@ -1,6 +1,5 @@
 """Which file of logged answers an arm takes, and what is told where that is not one file."""
 
-import os
 
 import pytest
 
@@ -88,10 +87,9 @@ def test_a_file_is_read_anew_only_if_it_changed(here, tmp_path, monkeypatch):
     here("none", 0)
     before = told(params, tmp_path)
     assert before["bundled", "sft", 1] == {"pope": None}
-    monkeypatch.setattr("steps.outside.digest", lambda _: pytest.fail("it was read again"))
-    assert told(params, tmp_path) == before
-    monkeypatch.undo()
-    os.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("steps.outside.digest", lambda _: pytest.fail("it was read again"))
+        assert told(params, tmp_path) == before
     here("none", 0, text="{} ")
     assert told(params, tmp_path) != before
 
