@@ -11,7 +11,7 @@ from steps import manifest
 from tests import toy
 
 OUT = "results/embedded/items/seed0"
-RESULTS = 46
+RESULTS = 40
 """Of the stand-in's study with few instruments."""
 COMMAND = (
     *("steps", "items", "--params", "params.yaml", "--keys", "world,items"),
