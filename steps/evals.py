@@ -7,7 +7,6 @@ imported.
 """
 
 import glob
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -98,11 +97,6 @@ def told(params: Params, known: Path) -> dict[tuple[str, str, int], dict[str, An
         return {"path": path, "sha256": hashes[path], **key}
 
     return {who: {n: one(n, p) for n, p in some.items()} for who, some in found.items()}
-
-
-def text(found: dict[str, Any]) -> str:
-    """What one model takes, as the file that the stage depends on."""
-    return json.dumps(found, indent=1, sort_keys=True) + "\n"
 
 
 def _one_task(name: str, paths: dict[tuple[str, str, int], str]) -> None:

@@ -1,6 +1,5 @@
 """Which file of logged answers an arm takes, and what is told where that is not one file."""
 
-
 import pytest
 
 from steps import evals

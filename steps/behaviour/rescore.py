@@ -122,8 +122,8 @@ def nearly(sample: Sample, _: float) -> Scored:
     told = announced(sample.said)
     ways = [sample.said, *([] if told is None else [told])]
     formed = _judged(sample, "exact", [max(sample.answers, key=len)]).well_formed
-    best = max(ways, key=lambda way: anls.score(way, sample.answers))
-    near = anls.score(best, sample.answers)
+    scores = [anls.score(way, sample.answers) for way in ways]
+    near, best = max(zip(scores, ways, strict=True), key=lambda pair: pair[0])
     return Scored(near * formed, near, formed, best.strip() or None)
 
 

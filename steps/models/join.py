@@ -63,17 +63,11 @@ def fresh(config: Any, seed: int) -> Any:
     return projector
 
 
-def configured(tower: Path, language: Path) -> Any:
-    """The configuration of what `joined` would make, from those of its parts; no weights."""
-    from transformers import AutoConfig
+def configured(own: Any, text: Any, tower: Path) -> Any:
+    """The configuration of what `joined` would make, from those of its parts; no weights.
 
-    eye = AutoConfig.from_pretrained(tower, local_files_only=True)
-    return configs(eye, AutoConfig.from_pretrained(language, local_files_only=True), tower)
-
-
-def configs(own: Any, text: Any, tower: Path) -> Any:
-    """The same from the configurations of a tower, or of a model that has one, and of a language
-    model. tower: what the first is called in an error.
+    own: of a tower, or of a model that has one. text: of a language model. tower: what the first
+    is called in an error.
     """
     return _config(getattr(own, "vision_config", own), text, *_reads(own, tower))
 

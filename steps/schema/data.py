@@ -95,6 +95,12 @@ class Data(Section):
     fit: Literal["crop", "squash"]
     broken_share: Share
 
+    @property
+    def paired(self) -> bool:
+        """Whether files name the rejected answers, so that none are drawn."""
+        named = self.columns.rejected is not None or self.preset == "mmpr"
+        return self.source == "files" and named
+
     @model_validator(mode="after")
     def _named(self) -> "Data":
         if self.source == "files" and self.path is None:

@@ -59,8 +59,7 @@ def own_data(params: Any) -> Iterator[str]:
 
 
 def _arms(params: Any) -> Iterator[str]:
-    columns, preset = params.data.columns, params.data.preset
-    paired = columns.rejected is not None or preset == "mmpr"
+    columns, preset, paired = params.data.columns, params.data.preset, params.data.paired
     given = params.data.reward or ("open" if preset == "llava_pretrain" else None)
     is_open = given in ("open", ["open"])
     for name, arm in params.arms.items():

@@ -100,8 +100,9 @@ def _expected(params: Any, logged: bool) -> Iterator[tuple[str, Where, str]]:
         for stage in _of(params, DIFF_STAGES, base):
             for seed in params.diff.seeds:
                 yield stage, (stage, base, None, seed), f"{base}/seed{seed}"
-        arm_stages = ARM_STAGES if logged else [s for s in ARM_STAGES if s != "logged"]
-        for stage in _of(params, arm_stages, base):
+        for stage in _of(params, ARM_STAGES, base):
+            if stage == "logged" and not logged:
+                continue
             for arm, spec in params.arms.items():
                 if stage == "turned" and spec.method == "none":
                     continue

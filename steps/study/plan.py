@@ -165,10 +165,7 @@ def _settled(plan: Plan, where: Path | str) -> Plan:
     try:
         for path in plan.brought.values():
             write(Path(path), ready.text(plan.params.data))
-    except StageError as error:
-        raise ParamsError(f"{where}: {error}") from None
-    _weigh(plan)
-    try:
+        _weigh(plan)
         _note(plan)
     except StageError as error:
         raise ParamsError(f"{where}: {error}") from None
@@ -192,7 +189,7 @@ def _note(plan: Plan) -> None:
         told = evals.told(plan.params, folder.with_name(".evals.json"))
         noted = {folder / b / a / f"seed{s}.json": some for (b, a, s), some in told.items()}
         for path, some in noted.items():
-            write(path, evals.text(some))
+            write(path, outside.text(some))
         for old in set(folder.rglob("seed*.json")) - set(noted):
             old.unlink(missing_ok=True)
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from steps import evals
+from steps import outside
 from steps.behaviour import logged
 from steps.behaviour.rescore import KINDS, scored
 from steps.behaviour.samples import Sample
@@ -126,7 +126,7 @@ def stage(tmp_path):
             for name, path in files.items()
         }
         noted, out = tmp_path / "evals.json", tmp_path / "out"
-        noted.write_text(evals.text(told))
+        noted.write_text(outside.text(told))
         out.mkdir(exist_ok=True)
         who = SimpleNamespace(study="s", base="b", arm="sft", seed=1)
         known = {name: Benchmark(path="x", **keys) for name, keys in entries.items()}

@@ -15,7 +15,7 @@ from steps.study.costs.machine import Speed
 from steps.study.costs.rows import TRAINED, Device, Row
 from steps.study.costs.table import COSTS, PROCESSOR
 from steps.study.costs.talk import talk
-from steps.study.costs.work import KEPT, Case, given
+from steps.study.costs.work import KEPT, Case
 from steps.study.plan import Plan
 from steps.study.premises import missing
 
@@ -142,7 +142,7 @@ def _assumed(cases: Cases, on: Device) -> Iterable[str]:
             f"image; a question has {spoken.asked:.0f} tokens, an answer {spoken.said:.0f} "
             f"({spoken.source})"
         )
-    if not given(cases.params):
+    if not cases.params.data.paired:
         yield f"{100 * KEPT:.0f} % of the training questions are kept by `pairs` (assumed)"
     if on.gpu:
         yield (

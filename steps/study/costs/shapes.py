@@ -73,12 +73,12 @@ def shape(params: Any, name: str) -> Shape:
     if base.source == "train":
         config, folder, source = _recipe(params), None, "recipe.model"
     elif base.source == "joined":
-        from steps.models.join import configs
+        from steps.models.join import configured
 
         folder, source = None, f"{base.tower} and {base.language}"
         eye = _part(base.tower, f"bases.{name}.tower")
         text = _part(base.language, f"bases.{name}.language")
-        config = configs(eye, text, Path(base.tower))
+        config = configured(eye, text, Path(base.tower))
     else:
         path = f"models/{name}/instruct" if base.source == "bundled" else base.path
         folder = Path(path) if Path(path).is_dir() else None

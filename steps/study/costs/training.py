@@ -4,7 +4,7 @@ from math import ceil
 
 from steps.posttrain.dose import BATCH, ITEMS
 from steps.study.costs.models import weights
-from steps.study.costs.work import Case, Work, decode, given, read, train
+from steps.study.costs.work import Case, Work, decode, read, train
 
 SPOILING = ("vppo", "pgpo")
 """Rules of credit that read each answer once more, behind a spoilt image."""
@@ -13,7 +13,7 @@ SPOILING = ("vppo", "pgpo")
 def pairs(case: Case) -> Work:
     """Each training question is answered `draws` times; some answers are gone on with blind."""
     told, count = case.params.pairs, case.params.items.train
-    if given(case.params):
+    if case.params.data.paired:
         return Work(disk=400.0 * count, start="model")
     drawn = decode(case, count, told.draws, told.batch, told.max_tokens)
     blind = decode(case, told.mix.continuation * case.kept, told.draws, told.batch, told.max_tokens)

@@ -82,7 +82,7 @@ class Case:
     @property
     def kept(self) -> float:
         """Training questions that arms learn from."""
-        return (1.0 if given(self.params) else KEPT) * self.params.items.train
+        return (1.0 if self.params.data.paired else KEPT) * self.params.items.train
 
     @property
     def prompt(self) -> float:
@@ -99,13 +99,6 @@ class Case:
         rank = self.params.train.lora.rank
         sizes = self.shape.adapters(rank) if rank else self.shape.sizes
         return {name: sizes[name] * (name in parts) for name in budget.PARTS}
-
-
-def given(params: Any) -> bool:
-    """Whether the data names the rejected answers, so that `pairs` draws none and keeps all."""
-    data = params.data
-    named = data.preset == "mmpr" or data.columns.rejected is not None
-    return data.source == "files" and named
 
 
 def read(case: Case, count: float, tokens: float, images: float, batch: float) -> Work:
