@@ -5,6 +5,7 @@ model for machines without a hub. Its weights are rounded to some four bits ther
 package is not imported, and a GGUF holds numbers and words, no code.
 """
 
+from copy import copy
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,9 @@ def convert(source: Path, target: Path) -> dict[str, Any]:
     told = {"gguf_file": source.name, "local_files_only": True}
     words = AutoTokenizer.from_pretrained(source.parent, **told)
     model = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **told).eval()
-    plain = type(model)(model.config)  # a model that came from GGUF does not save itself
+    settings = copy(model.config)  # a model that came from GGUF does not save itself, nor does
+    del settings.quantization_config  # one whose settings tell of it
+    plain = type(model)(settings)
     plain.load_state_dict(model.state_dict())
     plain.generation_config = model.generation_config
     plain.save_pretrained(target)
