@@ -2,8 +2,9 @@
 
 Snakemake counts them (`resources: gpu`), but another engine, or another study, may run beside it.
 So a stage takes a lock file for each GPU that it uses, and waits while none is free. The lock is
-the open file's (flock): it ends with the process, however that ends. Under Slurm, which gives each
-job GPUs of its own, nothing is locked. Nothing heavy is imported here: the workflow counts too.
+the open file's (flock): it ends with the process, however that ends. Processes that train one model
+together have the GPUs that the one that began them locked. Under Slurm, which gives each job GPUs
+of its own, nothing is locked. Nothing heavy is imported here: the workflow counts too.
 """
 
 import os
@@ -17,6 +18,10 @@ from steps.stage import StageError
 
 POLL = 1.0
 """Seconds between two looks for a GPU that is free."""
+
+OURS = ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID")
+"""Variables that say that the GPUs in sight are this process's already: Slurm's, `ranks.spread`'s.
+"""
 
 _held: list = []
 """This process's locks: open as long as it lives."""
@@ -41,7 +46,7 @@ def take(count: int = 1, among: Sequence[str] | None = None, folder: Path | None
     from filelock import FileLock, Timeout
 
     names = list(visible() if among is None else among)
-    if not names or _held or "SLURM_JOB_ID" in os.environ:
+    if not names or _held or any(name in os.environ for name in OURS):
         return names[:count]
     if len(names) < count:
         raise StageError(

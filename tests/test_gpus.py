@@ -1,12 +1,14 @@
 """A GPU is one stage's at a time, whoever started the stage; fakes stand for the GPUs."""
 
+import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from steps import gpus
+from steps import gpus, ranks
 from steps.stage import StageError
 
 HOLD = """
@@ -88,3 +90,19 @@ def test_slurm_has_dealt_them_out(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     assert gpus.take(1, ["0"], tmp_path) == ["0"]
     assert not list(tmp_path.iterdir())
+
+
+def taken(params, inputs, out):
+    """What one of several processes does that train a model: it asks for a GPU, as any stage."""
+    return {"gpus": len(gpus.take()), "seen": len(os.environ["CUDA_VISIBLE_DEVICES"].split(","))}
+
+
+@pytest.mark.slow
+def test_processes_of_one_stage_have_what_it_took(tmp_path, monkeypatch):
+    """They used to wait for ever for the GPUs that the process that began them held."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "91,92,93")
+    monkeypatch.setattr(gpus, "_held", [])
+    run = SimpleNamespace(checkpoints=None, seed=0, threads=2)
+    params = SimpleNamespace(train=SimpleNamespace(processes=2, shard=False), run=run)
+    assert ranks.spread(taken, params, {}, tmp_path) == {"gpus": 1, "seen": 2}

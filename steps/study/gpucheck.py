@@ -21,7 +21,9 @@ from steps.schema import Params
 from steps.stage import StageError
 
 NEAR = {"float32": 2e-3, "bfloat16": 0.1}
-"""How far apart two final losses may be, as a share: other kernels add up in other orders."""
+"""How far apart two ways may be, as a share: other kernels add up in other orders."""
+DRAWN = 0.5
+"""The same for what answers are sampled for: rounded otherwise, a draw can fall the other way."""
 RATE = 1e-4
 
 
@@ -34,9 +36,12 @@ class Line(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """Some steps of a method: its last loss, seconds in all, GPU memory in GiB (or nan)."""
+    """Some steps of a method: its last loss, its first gradient's norm (DPO's and GRPO's first
+    losses are the same whatever the weights), seconds in all, GPU memory in GiB (or nan).
+    """
 
     loss: float
+    gradient: float
     seconds: float
     memory: float
 
@@ -53,7 +58,8 @@ def checks(params: Params, folder: Path, processes: int) -> Iterator[Line]:
         whole[method] = train(method)
         yield Line(f"{method} in float32", _told(whole[method]), True)
         half = train(method, precision="bfloat16")
-        yield _compared(f"{method} in bfloat16", whole[method], half, NEAR["bfloat16"])
+        near = DRAWN if method == "grpo" else NEAR["bfloat16"]
+        yield _compared(f"{method} in bfloat16", whole[method], half, near)
     again = train("sft", recompute=True)
     yield _compared("sft, activations again", whole["sft"], again, NEAR["float32"])
     lora = train("sft", lora=params.train.lora.model_copy(update={"rank": 4}))
@@ -81,8 +87,9 @@ def _sampled(train: Callable[..., Trained]) -> Line:
 
 def _compared(what: str, one: Trained, other: Trained, near: float) -> Line:
     off = abs(other.loss - one.loss) / max(abs(one.loss), 0.05)  # GRPO's loss is about 0
-    found = f"loss off by {100 * off:.2g} %; {_told(other)}"
-    return Line(what, found, off <= near)
+    turned = abs(other.gradient - one.gradient) / one.gradient
+    found = f"loss off by {100 * off:.2g} %, gradient by {100 * turned:.2g} %; {_told(other)}"
+    return Line(what, found, max(off, turned) <= near)
 
 
 def _told(done: Trained) -> str:
@@ -133,7 +140,8 @@ def _trained(
         seconds = time.perf_counter() - began
     alone = gpu and view.train.processes == 1 and not view.train.shard
     memory = torch.cuda.max_memory_allocated() / 2**30 if alone else float("nan")
-    return Trained(metrics["train/last/loss"], seconds, memory)
+    loss, gradient = metrics["train/last/loss"], metrics["train/first/grad_norm"]
+    return Trained(loss, gradient, seconds, memory)
 
 
 def machine() -> dict[str, str]:

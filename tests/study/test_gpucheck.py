@@ -18,10 +18,13 @@ def test_every_check_that_a_cpu_can_run_is_right(tmp_path):
 
 
 def test_losses_that_are_apart_are_wrong():
-    one, far = gpucheck.Trained(2.0, 1.0, 0.5), gpucheck.Trained(2.5, 1.0, 0.5)
+    one, far = gpucheck.Trained(2.0, 1.0, 1.0, 0.5), gpucheck.Trained(2.5, 1.0, 1.0, 0.5)
     line = gpucheck._compared("sft", one, far, 0.1)
     assert line.right is False and line.found.startswith("loss off by 25 %")
     assert gpucheck._compared("sft", one, one, 0.0).right
+    turned = one._replace(gradient=1.2)  # as where the first loss is the same whatever the weights
+    line = gpucheck._compared("dpo", one, turned, 0.1)
+    assert line.right is False and "gradient by 20 %" in line.found
 
 
 def test_a_machine_without_a_gpu_has_nothing_to_check(monkeypatch):
