@@ -1,6 +1,7 @@
 """Which files of `steps` a module uses, read from its imports without running them.
 
-Neither engine sees an edited import by itself, so every rule declares these files as inputs.
+Neither engine sees an edited import by itself. So each start of one writes down, for every stage,
+these files and their hashes (`results/<study>/code/<stage>.txt`), and that is an input of its rule.
 Counted are imports anywhere in a file, also inside functions, and data files beside a module that
 it names in a string; empty files are not. The contract's own modules are left out: what they do
 for every stage is summed up in the number in `steps/VERSION`, which is the dependency in their
@@ -38,7 +39,7 @@ def files(module: str, package: Path = PACKAGE) -> list[str]:
     """Paths of the files that `module` uses, itself first, as in `steps/data/world.py`.
 
     module: dotted name, `steps.data.items`. package: the folder of `steps`. A module without a
-    file is listed where it should be, so that an engine says that it is missing.
+    file is listed where it should be.
     """
     found: dict[str, None] = {}
     queue = [module]
@@ -61,12 +62,24 @@ def files(module: str, package: Path = PACKAGE) -> list[str]:
     return [*relative, VERSION.relative_to(PACKAGE.parent).as_posix()]
 
 
+def listing(module: str, package: Path = PACKAGE) -> str:
+    """The files that a module uses and the contract's number, as `sha256sum` prints them.
+
+    A file that is not there has a dash for its hash.
+    """
+    paths = {name: package.parent / name for name in files(module, package)}
+    hashes = {n: _hash(p, p.stat().st_mtime_ns) if p.is_file() else "-" for n, p in paths.items()}
+    return "".join(f"{hashes[name]}  {name}\n" for name in paths)
+
+
 def digest(module: str, package: Path = PACKAGE) -> str:
-    """SHA-256 over the files that a module uses and the contract's number."""
-    total = hashlib.sha256()
-    for name in files(module, package):
-        total.update(name.encode() + b"\0" + (package.parent / name).read_bytes() + b"\0")
-    return total.hexdigest()
+    """SHA-256 of the listing: changes with whatever the module uses."""
+    return hashlib.sha256(listing(module, package).encode()).hexdigest()
+
+
+@cache
+def _hash(path: Path, _mtime: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @cache

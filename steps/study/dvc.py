@@ -53,7 +53,7 @@ def render(plan: Plan, rules: list[Rule]) -> str:
     study = f" {plan.params.study.name}" if overlay else ""
     check: dict[str, Any] = {"cmd": f"python -m steps {CHECK}{study}", **wdir}
     check["deps"] = [ROOT.as_posix()]
-    written = [plan.photographs, *plan.scenery.values(), *plan.brought.values()]
+    written = [plan.sources, plan.photographs, *plan.scenery.values(), *plan.brought.values()]
     written += plan.evaluated.values()
     if overlay:
         check["deps"].append(f"{STUDIES / plan.params.study.name}.yaml")
@@ -82,7 +82,7 @@ def _stage(rule: Rule, plan: Plan, wdir: dict[str, str]) -> dict[str, Any]:
         "cmd": _item(rule.command),
         **wdir,
         **({"params": params} if reads else {}),
-        "deps": [*map(_item, rule.inputs.values()), *rule.code],
+        "deps": [*map(_item, rule.inputs.values()), rule.code],
         "outs": [_item(rule.out)],
     }
 

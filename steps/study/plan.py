@@ -94,6 +94,15 @@ class Plan:
         """The folder that says which logged answers each model has, where there are benchmarks."""
         return {"evals": f"{self.results}/evals"} if self.params.benchmarks else {}
 
+    @property
+    def sources(self) -> str:
+        """The folder that says of each stage which code it is; see `steps.codedeps`."""
+        return f"{self.results}/code"
+
+    def code(self, stage: str) -> str:
+        """A rule's input `code`: the file that says which code a stage is."""
+        return f"{self.sources}/{stage}.txt"
+
     def diffed(self, instrument: str = "compare") -> list[str]:
         """The bases with a model from before visual tuning, where an instrument is wanted."""
         wanted = instrument in self.params.instruments
@@ -145,9 +154,13 @@ def plan(study: str | None = None, ahead: bool = False) -> Plan:
 
 
 def _settled(plan: Plan, where: Path | str) -> Plan:
-    """The plan, once what it takes for granted is there; writes which outside images it shows."""
+    """The plan, once what it takes for granted is there; writes down what its stages depend on:
+    their code, and what of outside they show or read.
+    """
     if plan.ahead:
         return plan
+    for stage, module in STAGES.items():
+        write(Path(plan.code(stage)), codedeps.listing(module))
     for said in missing(plan.params):
         raise ParamsError(f"{where}: {said}")
     probes = plan.params.probes
@@ -218,11 +231,6 @@ def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
-
-
-def code(stage: str) -> list[str]:
-    """The files of `steps` that a stage uses: a rule's input `code`."""
-    return codedeps.files(STAGES[stage])
 
 
 def one_of(names: Iterable[str | int]) -> str:

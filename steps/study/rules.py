@@ -19,15 +19,15 @@ class Rule:
     """One stage as its rule declares it. In texts `{base}`, `{arm}` and `{seed}` stand for values.
 
     command: without the redirection into a log. inputs: name on the command line and path.
-    code: files of `steps`. reads: keys of params.yaml. wildcards: the values of each level.
-    seeds: the list in params.yaml that its seeds come from (`seeds`, `diff.seeds`). first: whether
-    it is the part of a stage that is for arms of the first seed alone.
+    code: the file that says which code it is. reads: keys of params.yaml. wildcards: the values of
+    each level. seeds: the list in params.yaml that its seeds come from (`seeds`, `diff.seeds`).
+    first: whether it is the part of a stage that is for arms of the first seed alone.
     """
 
     name: str
     command: str
     inputs: dict[str, str]
-    code: list[str]
+    code: str
     out: str
     reads: list[str]
     wildcards: dict[str, list[str]]
@@ -102,7 +102,7 @@ def _workflow(plan: Plan) -> Any:
 def _rule(rule: Any, plan: Plan) -> Rule:
     paths = {name: rule.input.get(name) for name in rule.input.keys()}
     paths = {k: [str(p) for p in ([v] if isinstance(v, str) else v)] for k, v in paths.items()}
-    code = paths.pop("code", [])
+    [code] = paths.pop("code")
     constraints = plan_wide(plan) | rule.wildcard_constraints
     levels = [level for level in LEVELS if level in rule.wildcard_names]
     reads = [key for key in rule.params.reads.split(",") if key]
