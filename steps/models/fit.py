@@ -105,9 +105,12 @@ def _optimisers(part, modules: dict, tower_share: float = 1.0) -> list:
     """Muon for the matrices inside transformer layers (if asked for), AdamW for all else.
 
     Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) orthogonalises a matrix's
-    momentum, which is meant for hidden layers, not for embeddings, heads and vectors.
+    momentum, which is meant for hidden layers, not for embeddings, heads and vectors. torch's does
+    so in bfloat16 whatever the weights are in.
     """
     from torch.optim import AdamW, Muon
+
+    from steps.models import muon
 
     found = defaultdict(list)
     for module in modules.values():
@@ -125,8 +128,10 @@ def _optimisers(part, modules: dict, tower_share: float = 1.0) -> list:
 
     decay, rest = part.weight_decay, groups(False, part.learning_rate)
     adam = AdamW(rest, part.learning_rate, betas=(0.9, 0.98), weight_decay=decay)
-    matrices = groups(True, part.matrix_rate)
-    return [adam, Muon(matrices, part.matrix_rate, weight_decay=decay)] if matrices else [adam]
+    if not (matrices := groups(True, part.matrix_rate)):
+        return [adam]
+    kind = Muon if part.precision == "bfloat16" else muon.Muon
+    return [adam, kind(matrices, part.matrix_rate, weight_decay=decay)]
 
 
 def _keep(folder: Path, modules: dict, optimisers: list, losses: list[float]) -> None:

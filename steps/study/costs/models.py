@@ -30,7 +30,8 @@ def recipe(case: Case, part: Any, tokens: float, images: float, parts: Any) -> W
     work = train(case, count, tokens, images, part.batch, parts)
     kept = 12.0 * case.shape.parameters  # a checkpoint: weights and the optimiser's states
     turned, matrices = muon(case, parts) if part.matrix_rate else (0, 0)
-    step = Work(muon=turned, calls=MATRIX * matrices)
+    low = part.precision == "bfloat16"
+    step = Work(muon=turned * low, train=turned * (not low), calls=MATRIX * matrices)
     return work + step.times(part.steps) + Work(scenes=count, spare=kept, start="model")
 
 
