@@ -72,7 +72,7 @@ def train(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
         with nullcontext() if reference is None else grouped(reference):
             trainer.refer(rows, sequence, params.run.checkpoints)
         reference = None
-        points = loop.fit(trainer, params.run, "dpo.learning_rate")
+        points = loop.fit(trainer, params.run, "dpo.learning_rate", rates=params.train.rates)
     cost = _cost(model, processor, items, sequence, before + steps, read)
     moved = save.finish(trainer, inputs, out)
     if not ranks.main():

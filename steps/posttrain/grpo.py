@@ -75,7 +75,7 @@ def train(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
             peft_config=adapters.config(params.train.lora, model, told.parts),
             rollout_func=rollouts.rollouts if told.sampler == "own" else None,
         )
-        points = loop.fit(trainer, params.run, "grpo.learning_rate")
+        points = loop.fit(trainer, params.run, "grpo.learning_rate", rates=params.train.rates)
     asked = budget.lengths(
         processor, model.config.image_seq_length, list(items["prompt"]), [""] * len(items)
     )

@@ -61,8 +61,11 @@ def _trained(
     if run.checkpoints is not None:
         run = replace(run, checkpoints=run.checkpoints / name)
         run.checkpoints.mkdir(exist_ok=True)
-    if name == "align":  # the projector is trained whole
-        train = train.model_copy(update={"lora": train.lora.model_copy(update={"rank": 0})})
+    if name == "align":  # the projector, whole, at its own rate
+        lora = train.lora.model_copy(update={"rank": 0})
+        train = train.model_copy(update={"lora": lora, "rates": None})
+    else:
+        train = train.model_copy(update={"rates": params.join.rates})
     own = SimpleNamespace(train=train, run=run, part=part, parts=parts)
     points = ranks.spread(_train, own, inputs, out)
     shutil.rmtree(out / "instruct")

@@ -12,6 +12,7 @@ from transformers import PrinterCallback, TrainerCallback
 
 from steps import halt, ranks
 from steps.params import Run
+from steps.posttrain.budget import PARTS, part
 from steps.stage import StageError
 from steps.track import log
 
@@ -19,13 +20,17 @@ KEEP = 2
 """Complete checkpoints kept: an orphan of a killed engine may still put its own in place."""
 
 
-def fit(trainer: Any, run: Run, key: str, name: str = "train") -> list[dict[str, float]]:
+def fit(
+    trainer: Any, run: Run, key: str, name: str = "train", rates: Any = None
+) -> list[dict[str, float]]:
     """Train, from the newest complete checkpoint where there is one; returns the logged points.
 
     A resumed run gives the weights and points of an undisturbed one bit for bit: the checkpoint
     holds the state of every random generator and the points so far, and items come in a fixed
     order. key: the params key to name where the training diverges. name: what its curves are
-    called in the event log. Raises StageError at a loss or gradient that is not finite.
+    called in the event log. rates: what the learning rate is multiplied by for each part, in the
+    attributes tower, projector and language. Raises StageError at a loss or gradient that is not
+    finite.
     """
     _still(trainer.model)
     # TRL asks by a name that transformers is about to change; it is no concern of a user's.
@@ -35,10 +40,37 @@ def fit(trainer: Any, run: Run, key: str, name: str = "train") -> list[dict[str,
         log.resume(_step(last))
         # It says that keys are missing; see `on_train_begin`.
         logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
+    if rates is not None:
+        _by_part(trainer, rates)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Watch(run.checkpoints, key, last, name))
     trainer.train(resume_from_checkpoint=str(last) if last is not None else None)
     return [point for point in trainer.state.log_history if "loss" in point]
+
+
+def _by_part(trainer: Any, rates: Any) -> None:
+    """Give the parts of a trainer's model learning rates of their own, where these differ from 1.
+
+    Its groups of weights are split by part as soon as the optimiser is made, before its schedule
+    is, which multiplies each group's own rate.
+    """
+    make = trainer.create_optimizer
+
+    def made(model: Any = None) -> Any:
+        fresh, optimiser = trainer.optimizer is None, make(model)
+        named = (trainer.model if model is None else model).named_parameters()
+        owner = {id(weights): part(name) for name, weights in named}
+        if fresh:
+            optimiser.param_groups[:] = [
+                {**group, "params": own, "lr": group["lr"] * getattr(rates, name)}
+                for group in optimiser.param_groups
+                for name in PARTS
+                if (own := [weights for weights in group["params"] if owner[id(weights)] == name])
+            ]
+        return optimiser
+
+    if any(getattr(rates, name) != 1 for name in PARTS):
+        trainer.create_optimizer = made
 
 
 def newest(folder: Path | None) -> Path | None:

@@ -102,7 +102,7 @@ def fit(
             peft_config=adapters.config(train.lora, model, parts),
             **options,
         )
-        points = loop.fit(trainer, params.run, key, name)
+        points = loop.fit(trainer, params.run, key, name, train.rates)
     read = budget.lengths(
         processor, model.config.image_seq_length, list(items["prompt"]), list(items["response"])
     )

@@ -73,6 +73,14 @@ class Lora(Section):
     alpha: Annotated[float, Field(gt=0)]
 
 
+class Rates(Section):
+    """What a learning rate is multiplied by for each part of a model."""
+
+    tower: Annotated[float, Field(ge=0, le=1000)]
+    projector: Annotated[float, Field(ge=0, le=1000)]
+    language: Annotated[float, Field(ge=0, le=1000)]
+
+
 class Train(Section):
     """What all arms share, so that they are compared on equal terms."""
 
@@ -80,6 +88,7 @@ class Train(Section):
     micro_batch: Count
     warmup: Share
     schedule: Literal["cosine", "constant", "linear"]
+    rates: Rates
     clip: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     log_every: Count
@@ -115,6 +124,7 @@ class Join(Section):
 
     align: Joining
     tune: Joining
+    rates: Rates
     parts: Parts
 
     @model_validator(mode="after")

@@ -115,6 +115,7 @@ def settings(checkpoints=None, seed=0, arm="arm", train=(), **methods):
     common = {"batch": 4, "micro_batch": 4, "warmup": 0.03, "schedule": "cosine", "clip": 1.0}
     common |= {"weight_decay": 0.0, "log_every": 1, "checkpoint_every": 2}
     common |= {"precision": "float32", "recompute": False, "lora": {"rank": 0, "alpha": 16.0}}
+    common |= {"rates": dict.fromkeys(("tower", "projector", "language"), 1.0)}
     common |= {"processes": 1, "shard": False} | dict(train)
     parts = {"parts": ["tower", "projector", "language"], "learning_rate": 1e-2}
     sft = parts | {"items": "train", "targets": "reference", "images": "own", "epochs": 1.0}

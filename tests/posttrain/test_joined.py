@@ -60,12 +60,13 @@ def language(folder, template=CHATML, end="<|im_end|>"):
 def told(base, params, tmp_path):
     """A function: the stage's parameters, small."""
 
-    def make(tune=2, rank=0):
+    def make(tune=2, rank=0, language_rate=1.0):
         sections = params(train={"lora": {"rank": rank, "alpha": 4.0}})
         sections.join = Join.model_validate(
             {
                 "align": {"steps": 3, "learning_rate": 1e-2},
                 "tune": {"steps": tune, "learning_rate": 1e-2},
+                "rates": {"tower": 1.0, "projector": 1.0, "language": language_rate},
                 "parts": ["projector", "language"],
             }
         )
@@ -99,6 +100,15 @@ def test_the_projector_learns_first_and_the_rest_stays(told, inputs, base, tmp_p
         assert torch.equal(eye[name], tuned[name]), name
     assert len(json.loads((out / "losses.json").read_text())["align"]) == 3
     assert metrics["align/last/loss"] < metrics["align/first/loss"]
+
+
+def test_parts_have_rates_of_their_own(told, inputs, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    joined.run(told(language_rate=0.0), inputs, out)
+    aligned, tuned = states(out / "aligned"), states(out / "instruct")
+    moved = {name for name in tuned if not torch.equal(aligned[name], tuned[name])}
+    assert moved and all("projector" in name for name in moved)
 
 
 def test_without_an_image_it_speaks_as_the_language_model_does(told, inputs, tmp_path):

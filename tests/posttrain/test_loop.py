@@ -179,6 +179,27 @@ def test_the_event_log_has_each_point_once_and_no_times(monkeypatch, inputs, par
     np.testing.assert_allclose(rates, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_part_learns_at_its_share_of_the_rate(rank, inputs, params, weights, tmp_path):
+    """After one step of Adam: its first moves are the rate, whatever the gradient's size."""
+    start, found = weights(inputs["base"] / "instruct"), {}
+    for share in (1.0, 0.25):
+        rates = {"tower": share, "projector": 0.0, "language": 1.0}
+        told = params(
+            train={"rates": rates, "lora": {"rank": rank, "alpha": 4.0}}, sft={"epochs": 1e-6}
+        )
+        out = tmp_path / str(share)
+        out.mkdir()
+        import_module("steps.posttrain.sft").run(told, inputs, out)
+        found[share] = {n: w - start[n] for n, w in weights(out).items()}
+    whole, quarter = found.values()
+    for name, moved in whole.items():
+        share = 0.25 if "vision_tower" in name else 1.0
+        assert np.allclose(quarter[name], moved * share, rtol=1e-3, atol=1e-6), name
+        assert not moved.any() or "projector" not in name
+    assert any(moved.any() for name, moved in whole.items() if "vision_tower" in name)
+
+
 def test_what_is_not_finite_names_step_and_key():
     import torch
 
