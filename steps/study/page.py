@@ -6,10 +6,12 @@ from typing import Any
 
 from steps.study import credit, diffing, markup, matrix, moved, where
 from steps.study.canvas import colours
+from steps.study.claims import page as claims
 from steps.study.markup import plain, text
 from steps.study.tables import cost, number
 
 SECTIONS = {
+    "claims": "What held",
     "ran": "What was run",
     "arms": "Arms and instruments",
     "assay": "What the instruments can see",
@@ -30,6 +32,7 @@ def render(summary: dict[str, Any], drawn: dict[str, dict[str, str]]) -> str:
     data URIs for `gallery-<arm>` and those of `diffing.drawn`.
     """
     parts = {
+        "claims": claims.section(summary),
         "ran": _ran(summary),
         "arms": matrix.arms(summary, drawn),
         "assay": _per_base(summary, matrix.assay, drawn),

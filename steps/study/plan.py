@@ -21,6 +21,7 @@ from steps.params import ROOT, STUDIES, ParamsError, check, read_yaml
 from steps.place import private
 from steps.schema import Params, seeds_of
 from steps.stage import STAGES, StageError
+from steps.study.claims import registry
 from steps.study.premises import missing
 
 LEVELS = ("base", "arm", "seed")
@@ -154,13 +155,12 @@ def plan(study: str | None = None, ahead: bool = False) -> Plan:
 
 
 def _settled(plan: Plan, where: Path | str) -> Plan:
-    """The plan, once what it takes for granted is there; writes down what its stages depend on:
-    their code, and what of outside they show or read.
-    """
+    """The plan, once what it needs is there; notes which code and data its stages depend on."""
     if plan.ahead:
         return plan
     for stage, module in STAGES.items():
         write(Path(plan.code(stage)), codedeps.listing(module))
+    registry.read()  # what is wrong there is said before anything runs
     for said in missing(plan.params):
         raise ParamsError(f"{where}: {said}")
     probes = plan.params.probes

@@ -1,7 +1,7 @@
 """Stage `report`: the whole study on one page, from the files that its stages left behind.
 
-It shows what is there and names what is not. It holds no verdicts: with a handful of seeds it says
-how large a difference would have to be to be seen at all, and leaves it at that.
+It shows what is there and names what is not: verdicts of the claims in workflow/claims first, then
+everything that they and others rest on, and how large a difference would have to be to be seen.
 """
 
 import json
@@ -22,6 +22,7 @@ from steps.study import (
     tables,
     written,
 )
+from steps.study.claims import judge, registry
 from steps.study.samples import samples
 from steps.track import log
 
@@ -68,13 +69,15 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     """Write index.html, summary.json, tables/*.md and figures/*.png to `out`.
 
     params: study, seeds, bases, arms, report. inputs: the study's folders by stage (`vqa` is
-    results/<study>/vqa, ...); any may be absent. Returns the smallest difference found (points;
-    left out for one seed), seeds, missing parts, and each arm's primary metric.
+    results/<study>/vqa, ...), and `claims`; any may be absent. Returns the smallest difference
+    found (points; left out for one seed), seeds, missing parts, each arm's primary metric, and how
+    many claims have each verdict.
     """
     inputs = {name: Path(path) for name, path in inputs.items()}
     found = collect.collect(params, inputs)
     reused.price(found)
-    summary, drawn = summarise(params, found), {}
+    papers = registry.read(inputs["claims"]) if "claims" in inputs else {}
+    summary, drawn = summarise(params, found, papers), {}
     if "photos" in inputs:
         summary["provenance"]["photographs"] = json.loads(inputs["photos"].read_text())
     for base in params.bases:
@@ -89,8 +92,10 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     return _metrics(summary)
 
 
-def summarise(params: Any, found: collect.Found) -> dict[str, Any]:
-    """Everything that the page says, as plain values."""
+def summarise(
+    params: Any, found: collect.Found, papers: dict[str, registry.Paper]
+) -> dict[str, Any]:
+    """Everything that the page says, as plain values. papers: whose claims are judged."""
     study, told, curves = params.study.name, {}, {}
     missing = list(found.missing)
     results = {base: tables.results(found, params, base) for base in params.bases}
@@ -102,6 +107,7 @@ def summarise(params: Any, found: collect.Found) -> dict[str, Any]:
     return {
         "study": {"name": study, "title": params.study.title},
         "headline": tables.headline(found, params),
+        "claims": judge.told(found, params, papers),
         "missing": missing,
         "ran": {
             "bases": {
@@ -198,6 +204,9 @@ def _metrics(summary: dict[str, Any]) -> dict[str, float]:
     metrics = {"report/seeds": len(headline["seeds"]), "report/missing": len(summary["missing"])}
     if headline["points"] is not None:
         metrics["report/smallest_difference"] = headline["points"]
+    for row in summary["claims"]["rows"]:
+        name = f"claims/{row['verdict'].replace(' ', '_')}"
+        metrics[name] = metrics.get(name, 0) + 1
     for base, groups in summary["results"].items():
         for row in (row for group in groups for row in group["rows"]):
             if row["metric"] == headline["metric"]:

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from steps.study import credit, diffing, matrix, tables
+from steps.study.claims import page as claims
 from steps.study.markup import shown
 
 
 def write(summary: dict[str, Any], folder: Path) -> None:
     """The page's tables in Markdown: results, costs and configurations of each base."""
     folder.mkdir()
+    (folder / "claims.md").write_text(claims.text_table(summary["claims"]))
     arms = matrix.wide(summary["ran"])
     for base, groups in summary["results"].items():
         (folder / f"results-{base}.md").write_text(results(groups, arms))

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PARTS = {"tower": tower, "language": language, "align": align, "instruct": instruct}
 STUDIES = {"bundled": "params.yaml", "photos": "workflow/studies/photos_base/params.yaml"}
 """Each committed base and the params that it was made by."""
-STEPS = 8
+STEPS = 5
 """So many of the recorded steps are run again: what differs, differs from the first one on."""
 NEAR = {
     "bundled": dict.fromkeys(PARTS, 1e-4),

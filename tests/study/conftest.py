@@ -36,7 +36,9 @@ def settings(seeds=(0, 1, 2), arms=None, bases=("bundled",)):
         bases={name: Base(source="bundled") for name in bases},
         arms=arms,
         instruments=["vqa", "sharpen", "tokens", "classify", "segment", "compare"],
-        diff=SimpleNamespace(seeds=[seeds[0]]),
+        data=SimpleNamespace(source="world"),
+        world=SimpleNamespace(sprites="drawn"),
+        diff=SimpleNamespace(seeds=[seeds[0]], sites=["residual"], layers=[2]),
         report=SimpleNamespace(samples=6, confidence=0.95, power=0.8),
         run=SimpleNamespace(study="planted", stage="report", base=None, arm=None, seed=None),
     )

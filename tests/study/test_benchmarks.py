@@ -42,7 +42,7 @@ def asked(root, arm, seed, told):
 def test_rows_and_paired_differences(planted):
     """dpo is 20, 22 and 24 points above the base: 22 with an interval of t at two degrees."""
     params, inputs, _, _ = planted
-    summary = report.summarise(params, collect.collect(params, inputs))
+    summary = report.summarise(params, collect.collect(params, inputs), {})
     assert summary["missing"] == []
     told = row(summary, "benchmarks/pope/lenient")
     assert told["label"] == "pope: right answers, read leniently"
@@ -66,7 +66,7 @@ def test_answers_to_other_questions_are_left_out_and_named(planted):
         "logged/bundled/dpo/seed1: benchmark pope: 499 answers to other questions, prompts or true "
         "answers than the 500 of none, seed 0; left out"
     ]
-    told = row(report.summarise(params, found), "benchmarks/pope/lenient")["arms"]
+    told = row(report.summarise(params, found, {}), "benchmarks/pope/lenient")["arms"]
     assert list(told["dpo"]["seeds"]) == [0, 2] and told["dpo"]["minus_none"]["n"] == 2
     report.run(params, inputs, out)
     page = (out / "index.html").read_text()

@@ -201,7 +201,7 @@ def test_provenance(whole):
 
 def test_the_event_log_beside_the_results_is_not_read(study):
     params, inputs, _ = study(seeds=(0,))
-    before = report.summarise(params, collect.collect(params, inputs))
+    before = report.summarise(params, collect.collect(params, inputs), {})
     events = inputs["base"].parent / ".events"
     events.mkdir()
     start = {"event": "start", "stage": "sft", "base": "bundled", "arm": "sft", "seed": 0}
@@ -210,7 +210,7 @@ def test_the_event_log_beside_the_results_is_not_read(study):
     lines = [start, point, {"event": "finish", "status": "finished"}]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (events / "sft-bundled-sft-0-20300101T000000000000-1.jsonl").write_text(text)
-    after = report.summarise(params, collect.collect(params, inputs))
+    after = report.summarise(params, collect.collect(params, inputs), {})
     assert after == before and after["curves"]["bundled"]["sft"]["loss"]
 
 
@@ -288,7 +288,7 @@ def test_nothing_at_all_still_gives_a_page(whole, tmp_path):
 
 def test_one_seed_says_that_it_cannot_tell(study):
     params, inputs, _ = study(seeds=(4,))
-    summary = report.summarise(params, collect.collect(params, inputs))
+    summary = report.summarise(params, collect.collect(params, inputs), {})
     assert summary["headline"]["sentence"] == (
         "Demonstration: 1 seed of one base; what differences it finds at 80 % power cannot be "
         "computed from fewer than two seeds; the published ones are 1–3."
@@ -301,7 +301,7 @@ def test_one_seed_says_that_it_cannot_tell(study):
 
 def test_two_bases_are_averaged_within_a_seed(study):
     params, inputs, _ = study(bases=("bundled", "other"))
-    summary = report.summarise(params, collect.collect(params, inputs))
+    summary = report.summarise(params, collect.collect(params, inputs), {})
     assert "3 seeds of 2 bases" in summary["headline"]["sentence"]
     gaps = []
     for seed in range(3):

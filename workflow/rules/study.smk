@@ -60,6 +60,7 @@ rule report:
         questions=expand("<results>/items/seed{seed}", seed=P.seeds),
         pairs=expand("<results>/pairs/{base}/seed{seed}", base=P.bases, seed=P.seeds),
         photos=PLAN.photographs,
+        claims=registry.files(),
         code=code("report"),
     output:
         report(
@@ -79,7 +80,18 @@ rule report:
         runtime=15,
     params:
         **PLAN.reads(
-            "study", "seeds", "bases", "arms", "instruments", "gaze.seeds", "diff.seeds", "report"
+            "study",
+            "seeds",
+            "bases",
+            "arms",
+            "instruments",
+            "data.source",
+            "world.sprites",
+            "gaze.seeds",
+            "diff.seeds",
+            "diff.sites",
+            "diff.layers",
+            "report",
         ),
     message:
         "report: {RESULTS}/report/index.html"
@@ -87,5 +99,6 @@ rule report:
         "python -m steps report --params {PARAMS} --keys {params.reads}"
         " --input base={RESULTS}/base --input items={RESULTS}/items"
         " --input pairs={RESULTS}/pairs --input photos={input.photos}"
+        " --input claims=workflow/claims"
         + "".join(f" --input {stage}={RESULTS}/{stage}" for stage in READ if READ[stage])
         + " --out {output} > {log} 2>&1"

@@ -1,0 +1,168 @@
+"""The front of the page: what held of the published claims, and each claim's figures below it."""
+
+from typing import Any
+
+from steps.study.claims.decide import VERDICTS
+from steps.study.markup import shown, table, text
+from steps.study.tables import markdown
+
+ORDER = list(VERDICTS)
+HEAD = ("claim", "verdict", "effect [interval]", "units", "controls", "why")
+
+
+def section(summary: dict[str, Any]) -> str:
+    """The verdict table and every claim's own block as HTML; without claims, a sentence."""
+    told = summary["claims"]
+    if not told["rows"]:
+        return "<p>No claims: workflow/claims has none.</p>"
+    count = {word: sum(row["verdict"] == word for row in told["rows"]) for word in ORDER}
+    words = " · ".join(
+        f'<span class="verdict {_class(word)}">{word}</span> {count[word]}' for word in ORDER
+    )
+    lead = (
+        f"<p>{words}</p>"
+        f'<p class="caption">{text(told["caution"])} Scope: {text(told["scope"])}. '
+        f"{text(_how(told))}</p>"
+    )
+    return lead + _filters(told) + "".join(_paper(told, name) for name in told["papers"])
+
+
+def _how(told: dict[str, Any]) -> str:
+    level = f"{100 * (1 - told['alpha']):g} %"
+    return (
+        f"A unit is a seed of a base, on which all arms share questions and draws; intervals are "
+        f"{level} t intervals over units, with bases as strata. Below {told['fewest']} units "
+        "nothing is decided. Primary claims (in bold) are decided together, paper by paper (Holm); "
+        "the others are described, corrected by Benjamini and Hochberg. Equivalent: within the "
+        "smallest effect of interest by two one-sided tests."
+    )
+
+
+def _filters(told: dict[str, Any]) -> str:
+    """Choices that hide rows by the page's style alone, without a script."""
+    there = [word for word in ORDER if any(row["verdict"] == word for row in told["rows"])]
+    boxes = "".join(
+        f'<label><input type="checkbox" checked class="of-{_class(word)}"> {word}</label>'
+        for word in there
+    )
+    return f'<form class="filters" aria-label="verdicts shown">{boxes}</form>'
+
+
+def _paper(told: dict[str, Any], name: str) -> str:
+    paper = told["papers"][name]
+    rows = [row for row in told["rows"] if row["paper"] == name]
+    body = "".join(_row(row) for row in rows)
+    top = "".join(f'<th scope="col">{cell}</th>' for cell in HEAD)
+    return (
+        f"<details open><summary>{text(paper['name'])} ({text(paper['source'])})</summary>"
+        f'<div class="wide" tabindex="0"><table class="text claims"><thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div></details>"
+    )
+
+
+def _row(row: dict[str, Any]) -> str:
+    says = f"<b>{text(row['says'])}</b>" if row["primary"] else text(row["says"])
+    cells = [
+        f'<span class="verdict {_class(row["verdict"])}">{row["verdict"]}</span>',
+        text(effect(row)),
+        str(row["estimate"]["n"]) if row.get("estimate") else "–",
+        "<br>".join(text(line) for line in controls(row)) or "–",
+        text(reason(row)),
+    ]
+    told = f"{_detail(row)}" if row.get("estimate") else ""
+    first = f"<details><summary>{text(row['id'])}. {says}</summary>{_about(row)}{told}</details>"
+    return (
+        f'<tr class="is-{_class(row["verdict"])}"><th scope="row">{first}</th>'
+        + "".join(f"<td>{cell}</td>" for cell in cells)
+        + "</tr>"
+    )
+
+
+def _about(row: dict[str, Any]) -> str:
+    lines = [f"Published: {row['published']} ({row['source']}).", f"Expected sign: {sign(row)}."]
+    lines += [f"Effect: {row['effect']}."] if row.get("effect") else []
+    return "".join(f'<p class="caption">{text(line)}</p>' for line in lines)
+
+
+def _detail(row: dict[str, Any]) -> str:
+    fine = row["unit"] == "raw"
+    units = [
+        [text(base), str(seed), _shown(value, fine)]
+        for base, values in row["units"].items()
+        for seed, value in values
+    ]
+    facts = [
+        ["p that there is none, corrected", f"{row['differs']:.3g}"],
+        ["p that it matters, corrected", f"{row['negligible']:.3g}"],
+        ["smallest effect of interest", f"{row['interest']:g}"],
+    ]
+    if row["flipped"] is not None:
+        facts.append(["exact p by flipping signs", f"{row['flipped']:.3g}"])
+    return table(["base", "seed", "effect"], units) + table(["", ""], facts)
+
+
+def effect(row: dict[str, Any]) -> str:
+    """Estimate and interval of a claim in words; a dash without."""
+    return _with_interval(row["estimate"], row["unit"] == "raw") if row.get("estimate") else "–"
+
+
+def controls(row: dict[str, Any]) -> list[str]:
+    """A line for each control: its own effect, and whether it explains the claim's."""
+    lines = []
+    for name, told in row.get("controls", {}).items():
+        if "estimate" not in told:
+            lines.append(f"{name}: not there")
+            continue
+        own = _with_interval(told["estimate"], row["unit"] == "raw")
+        lines.append(f"{name}: {own}{', explains it' if told['explains'] else ''}")
+    return lines
+
+
+def reason(row: dict[str, Any]) -> str:
+    """Why a verdict is what it is, and how many units would decide an open one."""
+    more = ""
+    if row["verdict"] == "inconclusive":
+        more = f"; {row['enough']} units would tell" if row.get("enough") else ""
+    return f"{row['why']}{more}"
+
+
+def sign(row: dict[str, Any]) -> str:
+    """The published sign in a word."""
+    return {1: "more", -1: "less", 0: "no difference"}[row["sign"]]
+
+
+def text_table(told: dict[str, Any]) -> str:
+    """The verdicts in Markdown, paper by paper."""
+    parts = [f"{told['caution']} Scope: {told['scope']}. {_how(told)}\n\n"]
+    for name, paper in told["papers"].items():
+        rows = [
+            [
+                f"{row['id']}. " + (f"**{row['says']}**" if row["primary"] else row["says"]),
+                row["verdict"],
+                effect(row),
+                str(row["estimate"]["n"]) if row.get("estimate") else "–",
+                "; ".join(controls(row)) or "–",
+                reason(row),
+            ]
+            for row in told["rows"]
+            if row["paper"] == name
+        ]
+        parts.append(f"## {paper['name']}\n\n{paper['source']}\n\n{markdown(list(HEAD), rows)}\n")
+    return "".join(parts)
+
+
+def _with_interval(one: dict[str, Any], fine: bool) -> str:
+    told = _shown(one["mean"], fine)
+    if one["low"] is None:
+        return told
+    return f"{told} [{_shown(one['low'], fine)}, {_shown(one['high'], fine)}]"
+
+
+def _shown(value: float, fine: bool) -> str:
+    if fine and 0 < abs(value) < 0.01:
+        return f"{value:+.2g}".replace("-", "−")
+    return shown(value, fine, True)
+
+
+def _class(word: str) -> str:
+    return word.replace(" ", "-")

@@ -1,0 +1,177 @@
+"""The published statements as typed checks: workflow/claims/*.yaml, one file a paper.
+
+A claim needs no code: its effect is a sum of metrics of arms, `dpo:vqa/lenient - sft:vqa/lenient`,
+formed within each unit (a seed of a base) and judged over units. Without an arm, `:compare/x`, a
+metric is the base's own; a number stands for itself. `{a,b}` is the mean over alternatives and
+`{site}` that over the study's sites.
+"""
+
+import re
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from steps.params import STUDIES, ParamsError
+from steps.schema.section import Section
+
+FOLDER = Path("workflow/claims")
+PRIMARY = 5
+"""Most primary claims of a paper."""
+HEADS = {
+    *"budget classify compare controls dose drift forget gaze heads intervene localise".split(),
+    *"logged pairs pca proj quality reuse segment sharpen spatial stability swap".split(),
+    *"tokens train turned vqa".split(),
+}
+"""What the names of metrics begin with."""
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_TERM = re.compile(r"(?:([0-9.]+)\*)?([A-Za-z0-9_-]*):(\S+)")
+
+
+@dataclass(frozen=True)
+class Term:
+    """`weight` times the mean of some metrics of an arm (None: of the base); alone without any."""
+
+    weight: float
+    arm: str | None
+    metrics: tuple[str, ...]
+
+
+def parsed(effect: str) -> list[Term]:
+    """The terms of an effect. Raises ValueError that says what is wrong."""
+    words, terms, sign = effect.split(), [], 1.0
+    for place, word in enumerate(words):
+        if place % 2:
+            if word not in "+-":
+                raise ValueError(f"{effect!r}: between two terms stand + or -, not {word!r}")
+            sign = 1.0 if word == "+" else -1.0
+            continue
+        if _NUMBER.fullmatch(word):
+            terms.append(Term(sign * float(word), None, ()))
+            continue
+        found = _TERM.fullmatch(word)
+        if not found:
+            raise ValueError(f"{effect!r}: {word!r} is no arm:metric, as in dpo:vqa/lenient")
+        weight, arm, metric = found.groups()
+        terms.append(Term(sign * float(weight or 1), arm or None, tuple(_spread(metric))))
+    if not terms or len(words) % 2 == 0:
+        raise ValueError(f"{effect!r}: give arm:metric, and others behind + or -")
+    return terms
+
+
+def _spread(metric: str) -> list[str]:
+    """`a/{b,c}/d` as a/b/d and a/c/d; `{site}` stays."""
+    parts = re.split(r"\{([^{}]*,[^{}]*)\}", metric)
+    choices = [part.split(",") if i % 2 else [part] for i, part in enumerate(parts)]
+    return ["".join(some) for some in product(*choices)]
+
+
+Effect = Annotated[str, Field(min_length=3)]
+
+
+class Claim(Section):
+    """One published statement.
+
+    says: in our words. source: where it stands. published: what was found, in the paper's unit.
+    effect, sign: what is measured here, and the sign that was published (0: no difference).
+    interest: the smallest effect that would matter, in points, or as it is where `unit` is raw.
+    primary: decided with the paper's other primary claims; others are described. controls: effects
+    that could explain it, by name. sees: an effect that is known to be there, which the instrument
+    must see before it may deny. why_not: what makes the claim not testable here, whatever is run.
+    """
+
+    says: Annotated[str, Field(min_length=10)]
+    source: Annotated[str, Field(min_length=2)]
+    published: str
+    effect: Effect | None = None
+    sign: Literal[-1, 0, 1] = 1
+    interest: Annotated[float, Field(gt=0)] = 1.0
+    unit: Literal["points", "raw"] = "points"
+    primary: bool = False
+    controls: dict[str, Effect] = {}
+    sees: Effect | None = None
+    why_not: str | None = None
+
+    @field_validator("effect", "sees")
+    @classmethod
+    def _reads(cls, effect: str | None) -> str | None:
+        if effect:
+            parsed(effect)
+        return effect
+
+    @field_validator("controls")
+    @classmethod
+    def _read(cls, controls: dict[str, str]) -> dict[str, str]:
+        for effect in controls.values():
+            parsed(effect)
+        return controls
+
+
+class Paper(Section):
+    """A paper and its claims by their number in the fact sheets."""
+
+    name: str
+    source: str
+    claims: dict[str, Claim]
+
+
+def files(folder: Path = FOLDER) -> list[str]:
+    """The files with the claims that the report judges."""
+    return sorted(map(str, folder.glob("*.yaml")))
+
+
+def read(folder: Path = FOLDER) -> dict[str, Paper]:
+    """Every paper by its file's name. Raises ParamsError that names file, claim and what is wrong.
+
+    Wrong is also a metric of a stage that does not exist, an arm that no study has, and more than
+    PRIMARY primary claims of a paper.
+    """
+    papers = {}
+    known = arms()
+    for path in map(Path, files(folder)):
+        try:
+            paper = Paper.model_validate(_yaml(path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            at = ".".join(map(str, first["loc"]))
+            raise ParamsError(f"{path}: {at}: {first['msg']}") from None
+        _checked(path, paper, known)
+        papers[path.stem] = paper
+    return papers
+
+
+def _checked(path: Path, paper: Paper, known: set[str]) -> None:
+    for number, claim in paper.claims.items():
+        if (claim.effect is None) == (claim.why_not is None):
+            raise ParamsError(f"{path}: {number}: give either effect or why_not")
+        for effect in (claim.effect, claim.sees, *claim.controls.values()):
+            for term in parsed(effect) if effect else ():
+                if term.arm is not None and term.arm not in known:
+                    raise ParamsError(
+                        f"{path}: {number}: no study has an arm {term.arm!r}; there are "
+                        f"{', '.join(sorted(known))}"
+                    )
+                for head in {metric.split("/")[0] for metric in term.metrics} - HEADS:
+                    raise ParamsError(
+                        f"{path}: {number}: no stage measures {head}/...; there are "
+                        f"{', '.join(sorted(HEADS))}"
+                    )
+    primary = [number for number, claim in paper.claims.items() if claim.primary]
+    if len(primary) > PRIMARY:
+        raise ParamsError(f"{path}: {len(primary)} primary claims; decide on at most {PRIMARY}")
+
+
+def arms() -> set[str]:
+    """Every arm that params.yaml or a study's overlay names."""
+    found: set[str] = set()
+    for path in (Path("params.yaml"), *sorted(STUDIES.glob("*.yaml"))):
+        found |= set((_yaml(path) or {}).get("arms") or ())
+    return found
+
+
+def _yaml(path: Path) -> Any:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_text(), loader)  # noqa: S506 (a SafeLoader)

@@ -1,0 +1,130 @@
+"""Claims judged on figures whose truth is known, and shown."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from steps.study.claims import judge, page
+from steps.study.claims.registry import Claim, Paper
+from steps.study.collect import Found
+
+SEEDS = range(8)
+
+
+def study(**arms):
+    """What `collect` finds of arms whose vqa/lenient and vqa/strict are functions of the seed."""
+    found = Found()
+    for arm, metrics in arms.items():
+        for seed in SEEDS:
+            place = ("vqa", "bundled", arm, seed)
+            found.metrics[place] = {f"vqa/{k}": of(seed) for k, of in metrics.items()}
+    for seed in SEEDS:
+        found.metrics["compare", "bundled", None, seed] = {
+            f"compare/residual.{layer}/beyond/x": 0.01 * layer + 0.001 * seed for layer in (1, 3)
+        }
+    return found
+
+
+PARAMS = SimpleNamespace(
+    bases={"bundled": None},
+    data=SimpleNamespace(source="world"),
+    world=SimpleNamespace(sprites="drawn"),
+    diff=SimpleNamespace(sites=["residual"], layers=[1, 3]),
+)
+NOISE = 0.002 * np.array([1, -1, 0.5, -0.5, 0.2, -0.2, 0.7, -0.7])
+
+
+def told(found, **claims):
+    base = {"says": "One is better.", "source": "here", "published": "+1"}
+    made = {name: Claim.model_validate(base | claim) for name, claim in claims.items()}
+    paper = Paper(name="<b>P</b>", source="s", claims=made)
+    return judge.told(found, PARAMS, {"p": paper})
+
+
+def flat(value):
+    return lambda seed: value + NOISE[seed]
+
+
+@pytest.fixture
+def found():
+    return study(
+        none={"lenient": lambda s: 0.5, "strict": lambda s: 0.5},
+        better={"lenient": flat(0.53), "strict": flat(0.53)},
+        formal={"lenient": lambda s: 0.5 + NOISE[::-1][s] / 9, "strict": flat(0.53)},
+    )
+
+
+def row(told, name="E"):
+    return next(r for r in told["rows"] if r["id"] == name)
+
+
+def test_an_effect_is_formed_on_each_seed_in_points(found):
+    one = row(told(found, E={"effect": "better:vqa/lenient - none:vqa/lenient"}))
+    assert one["estimate"]["mean"] == pytest.approx(3.0) and one["estimate"]["n"] == 8
+    assert dict(map(tuple, one["units"]["bundled"]))[0] == pytest.approx(3.2)
+    assert one["verdict"] == "replicated"
+
+
+def test_format_explains_what_is_format_alone(found):
+    claim = {
+        "effect": "formal:vqa/strict - none:vqa/strict",
+        "controls": {
+            "format": "formal:vqa/strict - formal:vqa/lenient - none:vqa/strict + none:vqa/lenient"
+        },
+    }
+    one = row(told(found, E=claim))
+    assert (one["verdict"], one["why"]) == ("explained", "by format")
+    claim = {name: text.replace("formal", "better") for name, text in claim["controls"].items()}
+    both = {"effect": "better:vqa/strict - none:vqa/strict", "controls": claim}
+    assert row(told(found, E=both))["verdict"] == "replicated"
+
+
+def test_what_the_study_lacks_is_named_and_the_rest_stands(found):
+    lacking = {"effect": "dpo:vqa/lenient - none:vqa/lenient"}
+    control = {
+        "effect": "better:vqa/lenient - none:vqa/lenient",
+        "controls": {"x": "dpo:vqa/lenient - none:vqa/lenient"},
+    }
+    both = told(found, E=lacking, F=control, G={"why_not": "it takes more"})
+    assert row(both)["verdict"] == "not testable"
+    assert row(both)["why"] == "not measured: dpo:vqa/lenient"
+    assert row(both, "F")["verdict"] == "replicated"
+    assert page.controls(row(both, "F")) == ["x: not there"]
+    assert row(both, "G")["why"] == "it takes more"
+
+
+def test_a_metric_of_the_base_is_averaged_over_sites_and_numbers_stand_for_themselves(found):
+    one = row(told(found, E={"effect": ":compare/{site}/beyond/x - 0.02", "interest": 5.0}))
+    assert one["estimate"]["mean"] == pytest.approx(0.35)
+    assert one["verdict"] == "equivalent"
+
+
+def test_an_instrument_that_did_not_see_may_not_deny(found):
+    claim = {"effect": "none:vqa/lenient - better:vqa/lenient"}
+    assert row(told(found, E=claim))["verdict"] == "contradicted"
+    unseen = claim | {"sees": "formal:vqa/lenient - none:vqa/lenient"}
+    assert row(told(found, E=unseen))["verdict"] == "inconclusive"
+
+
+def test_primary_claims_are_corrected_together_and_others_apart(found):
+    weak = {"effect": "formal:vqa/lenient - none:vqa/lenient"}
+    strong = {"effect": "better:vqa/lenient - none:vqa/lenient"}
+    alone = row(told(found, E=strong | {"primary": True}))["differs"]
+    many = told(found, E=strong | {"primary": True}, F=weak | {"primary": True}, G=strong)
+    assert row(many)["differs"] == pytest.approx(2 * alone)
+    assert row(many, "G")["differs"] == pytest.approx(alone)
+
+
+def test_the_page_escapes_what_it_is_given_and_says_how_many_would_tell(found):
+    noisy = study(
+        none={"lenient": lambda s: 0.5},
+        dpo={"lenient": lambda s: 0.505 + 20 * NOISE[s]},
+    )
+    claim = {"effect": "dpo:vqa/lenient - none:vqa/lenient", "says": "<script>alert(1)</script>"}
+    summary = {"claims": told(noisy, E=claim)}
+    html = page.section(summary)
+    assert "<script>" not in html and "&lt;script&gt;" in html and "&lt;b&gt;P" in html
+    assert "units would tell" in html and "inconclusive" in html
+    assert "| inconclusive |" in page.text_table(summary["claims"])
+    assert "No claims" in page.section({"claims": judge.told(noisy, PARAMS, {})})
