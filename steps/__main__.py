@@ -16,6 +16,7 @@ VERBS = {
     "study": "write a study's effective params and dvc.yaml: workflow/studies/<name>/",
     "dvc": "compare dvc.yaml with the rules (--check) or write it anew (--fix)",
     "verify": "check every result of a study against its manifest, params, inputs and code",
+    "status": "say what there is of a study, what is not in order and why, and what would run",
     "bundle": "put the bases that a study trained into models/, as bundled ones",
     "card": "write the model card of a study's bundled bases: models/<base>/README.md",
     "credit": "show a study's comparison of credit rules: docs/credit-<base>.md and .png",

@@ -13,7 +13,7 @@ RESULTS = Path("results") / STUDY
 PIPELINE = f"workflow/studies/{STUDY}/dvc.yaml"
 PLACES = """
 import json
-from steps.study.adopt import instances
+from steps.study.examined import instances
 from steps.study.plan import plan
 from steps.study.rules import rules
 found = instances(rules(plan()))

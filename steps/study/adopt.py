@@ -1,4 +1,4 @@
-"""Is every result what it should be; and may both engines take it as their own?
+"""Both engines take the results of a study that are in order as their own.
 
 Each engine trusts its own record alone. After one has run, `adopt` looks at every result itself
 and tells the other (and the first, which may have seen files replaced) about those in order.
@@ -7,82 +7,14 @@ and tells the other (and the first, which may have seen files replaced) about th
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from steps import codedeps, manifest
-from steps import params as parameters
-from steps.stage import STAGES, StageError
+from steps.stage import StageError
 from steps.study import dvc
+from steps.study.examined import examine, instances
 from steps.study.locks import refuse_dvc
 from steps.study.plan import Plan
-from steps.study.rules import Rule, rules
-
-
-def instances(found: list[Rule]) -> Iterator[tuple[Rule, dict[str, str], Path]]:
-    """Every rule with each combination of its wildcards, and the folder it makes then."""
-    for rule in found:
-        for levels in rule.instances():
-            yield rule, levels, Path(rule.out.format(**levels))
-
-
-def examine(plan: Plan, found: list[Rule] | None = None) -> dict[Path, str]:
-    """What is wrong with each result of a plan, in one sentence; empty where nothing is.
-
-    In order is a result whose files are those of its manifest, made from the present params, code
-    and inputs, and whose inputs are in order.
-    """
-    makers = {out: (rule, levels) for rule, levels, out in instances(found or rules(plan))}
-    said: dict[Path, str] = {}
-    hashes: dict[Path, str] = {}
-
-    def look(out: Path) -> str:
-        if out not in said:
-            said[out] = ""  # no rule is its own input
-            said[out] = _wrong(plan, out, *makers[out], look_into=inputs_of, hashes=hashes)
-        return said[out]
-
-    def inputs_of(path: Path) -> str:
-        inner = [out for out in makers if out == path or path in out.parents]
-        bad = [out for out in inner if look(out)]
-        return f"its input {bad[0]} is not in order" if bad else ""
-
-    for out in makers:
-        look(out)
-    return said
-
-
-def _wrong(
-    plan: Plan,
-    out: Path,
-    rule: Rule,
-    levels: dict[str, str],
-    look_into: Any,
-    hashes: dict[Path, str],
-) -> str:
-    try:
-        hashes[out] = manifest.check(out, full=True)
-        facts = manifest.read(out)
-        for name, path in rule.inputs.items():
-            place = Path(path.format(**levels))
-            if why := look_into(place):
-                return why
-            if place not in hashes:
-                inside = place.is_relative_to(plan.results) and not place.is_file()
-                hashes[place] = manifest.check(place) if inside else manifest.plain(place)
-            if facts["inputs"].get(name) != hashes[place]:
-                return f"its input {place} is not the one it was made from"
-    except (manifest.Damaged, FileNotFoundError) as error:
-        return str(error)
-    reads = [key.format(**levels) for key in rule.reads]
-    now = parameters.values(plan.params, reads)
-    changed = [key for key in now if facts["params"].get(key) != now[key]]
-    if changed or len(facts["params"]) != len(now):
-        return f"it was made with other params ({', '.join(changed) or 'more of them'})"
-    if facts["code"] != codedeps.digest(STAGES[rule.name]):
-        return "it was made by other code"
-    return ""
+from steps.study.rules import rules
 
 
 def adopt(plan: Plan) -> None:
@@ -99,7 +31,7 @@ def adopt(plan: Plan) -> None:
     said = examine(plan, found)
     for out, why in said.items():
         if why:
-            print(f"not adopted: {out}: {why}", file=sys.stderr)
+            print(f"not adopted: {out}: {why.why}", file=sys.stderr)
     good = [(rule, levels, out) for rule, levels, out in instances(found) if not said[out]]
     if not good:
         raise StageError(f"no result in {plan.results} is in order: run the study first")

@@ -51,13 +51,23 @@ def look(options: argparse.Namespace) -> None:
 
 def verify(options: argparse.Namespace) -> None:
     """Check every result of a study; one sentence for each that is not what it should be."""
-    from steps.study.adopt import examine
+    from steps.study.examined import examine
+    from steps.study.status import repair
 
-    bad = {name: why for name, why in examine(plan(options.study)).items() if why}
-    for name, why in bad.items():
-        print(f"{name}: {why}", file=sys.stderr)
+    found = plan(options.study)
+    bad = {out: wrong for out, wrong in examine(found).items() if wrong}
+    for out, wrong in bad.items():
+        print(f"{out}: {wrong.why}", file=sys.stderr)
     if bad:
+        print(*repair(found, bad), sep="\n", file=sys.stderr)
         raise StageError(f"{len(bad)} results are missing, damaged or out of date")
+
+
+def status(options: argparse.Namespace) -> None:
+    """Say of every stage of a study what there is of it, and what each engine would run."""
+    from steps.study.status import told
+
+    print(told(plan(options.study)))
 
 
 def bundle(options: argparse.Namespace) -> None:

@@ -196,3 +196,25 @@ def test_results_of_other_params_are_not_adopted(ran):
     (ran / "steps/posttrain/none.py").open("a").write("# edited\n")
     done = toy.call(ran, "steps", "verify")
     assert "none/seed0: it was made by other code" in done.stderr
+
+
+def test_status_says_what_there_is_and_what_would_run(ran):
+    fine = toy.call(ran, "steps", "status")
+    assert fine.returncode == 0, fine.stderr
+    assert re.search(rf"(?m)^vqa +{ARMS}$", fine.stdout)
+    assert "Snakemake would run: nothing" in fine.stdout
+    assert "DVC would run: nothing" in fine.stdout and "in order" in fine.stdout
+    told = ran / "results/embedded/vqa/bundled/sft/seed0/told.json"
+    told.write_text(told.read_text() + " ")
+    shutil.rmtree(ran / "results/embedded/drift/bundled/dpo/seed0")
+    toy.edit(ran / "params.yaml", r"^  beta: 0\.1$", "  beta: 0.2")
+    said = toy.call(ran, "steps", "status").stdout
+    head, *rows = (line.split() for line in said.partition("vqa/bundled")[0].splitlines()[:-1])
+    counts = {row[0]: row[1:] for row in rows}
+    assert " ".join(head) == "in order missing stale waiting damaged"
+    assert counts["dpo"] == ["-", "-", "1", "-", "-"]
+    assert counts["drift"][1] == "1" and counts["vqa"][-1] == "1" and counts["report"][3] == "1"
+    assert "told.json holds" in said and "it was made with other params (dpo)" in said
+    assert re.search(r"Snakemake would run: .*dpo 1", said)
+    assert re.search(r"DVC would run: .*dpo 1", said)
+    assert said.endswith("rm -r results/embedded/vqa/bundled/sft/seed0\nmake study\n")
