@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from steps.params import STUDIES, ParamsError
+from steps.params import ParamsError
 from steps.schema.section import Section
 
 FOLDER = Path("workflow/claims")
@@ -111,10 +111,11 @@ class Claim(Section):
 
 
 class Paper(Section):
-    """A paper and its claims by their number in the fact sheets."""
+    """A paper, the arms that its claims speak of, and these by their number."""
 
     name: str
     source: str
+    arms: list[str]
     claims: dict[str, Claim]
 
 
@@ -126,11 +127,10 @@ def files(folder: Path = FOLDER) -> list[str]:
 def read(folder: Path = FOLDER) -> dict[str, Paper]:
     """Every paper by its file's name. Raises ParamsError that names file, claim and what is wrong.
 
-    Wrong is also a metric of a stage that does not exist, an arm that no study has, and more than
-    PRIMARY primary claims of a paper.
+    Wrong is also a metric of a stage that does not exist, an arm that the file does not list, and
+    more than PRIMARY primary claims of a paper.
     """
     papers = {}
-    known = arms()
     for path in map(Path, files(folder)):
         try:
             paper = Paper.model_validate(_yaml(path))
@@ -138,21 +138,21 @@ def read(folder: Path = FOLDER) -> dict[str, Paper]:
             first = error.errors()[0]
             at = ".".join(map(str, first["loc"]))
             raise ParamsError(f"{path}: {at}: {first['msg']}") from None
-        _checked(path, paper, known)
+        _checked(path, paper)
         papers[path.stem] = paper
     return papers
 
 
-def _checked(path: Path, paper: Paper, known: set[str]) -> None:
+def _checked(path: Path, paper: Paper) -> None:
     for number, claim in paper.claims.items():
         if (claim.effect is None) == (claim.why_not is None):
             raise ParamsError(f"{path}: {number}: give either effect or why_not")
         for effect in (claim.effect, claim.sees, *claim.controls.values()):
             for term in parsed(effect) if effect else ():
-                if term.arm is not None and term.arm not in known:
+                if term.arm is not None and term.arm not in paper.arms:
                     raise ParamsError(
-                        f"{path}: {number}: no study has an arm {term.arm!r}; there are "
-                        f"{', '.join(sorted(known))}"
+                        f"{path}: {number}: {term.arm!r} is none of the file's arms, which are "
+                        f"{', '.join(paper.arms)}: add it there, or spell it as there"
                     )
                 for head in {metric.split("/")[0] for metric in term.metrics} - HEADS:
                     raise ParamsError(
@@ -162,14 +162,6 @@ def _checked(path: Path, paper: Paper, known: set[str]) -> None:
     primary = [number for number, claim in paper.claims.items() if claim.primary]
     if len(primary) > PRIMARY:
         raise ParamsError(f"{path}: {len(primary)} primary claims; decide on at most {PRIMARY}")
-
-
-def arms() -> set[str]:
-    """Every arm that params.yaml or a study's overlay names."""
-    found: set[str] = set()
-    for path in (Path("params.yaml"), *sorted(STUDIES.glob("*.yaml"))):
-        found |= set((_yaml(path) or {}).get("arms") or ())
-    return found
 
 
 def _yaml(path: Path) -> Any:

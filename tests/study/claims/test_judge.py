@@ -38,7 +38,7 @@ NOISE = 0.002 * np.array([1, -1, 0.5, -0.5, 0.2, -0.2, 0.7, -0.7])
 def told(found, **claims):
     base = {"says": "One is better.", "source": "here", "published": "+1"}
     made = {name: Claim.model_validate(base | claim) for name, claim in claims.items()}
-    paper = Paper(name="<b>P</b>", source="s", claims=made)
+    paper = Paper(name="<b>P</b>", source="s", arms=[], claims=made)
     return judge.told(found, PARAMS, {"p": paper})
 
 

@@ -37,7 +37,7 @@ def test_what_is_no_effect_is_said(effect, said):
 def written(folder, **claim):
     good = {"says": "One is better.", "source": "here", "published": "+1"}
     good |= {"effect": "dpo:vqa/lenient - sft:vqa/lenient"}
-    paper = {"name": "p", "source": "s", "claims": {"E1": good | claim}}
+    paper = {"name": "p", "source": "s", "arms": ["dpo", "sft"], "claims": {"E1": good | claim}}
     (folder / "p.yaml").write_text(yaml.safe_dump(paper))
     return folder
 
@@ -45,7 +45,7 @@ def written(folder, **claim):
 @pytest.mark.parametrize(
     ("claim", "said"),
     [
-        ({"effect": "dpo:vqa/lenient - dop:vqa/lenient"}, "no study has an arm 'dop'"),
+        ({"effect": "dpo:vqa/lenient - dop:vqa/lenient"}, "'dop' is none of the file's arms"),
         ({"controls": {"format": "dpo:vqq/strict"}}, "no stage measures vqq"),
         ({"effect": None}, "give either effect or why_not"),
         ({"why_not": "too large"}, "give either effect or why_not"),
