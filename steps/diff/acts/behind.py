@@ -9,6 +9,7 @@ the unedited ones against the model's own on every question.
 """
 
 import copy
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -205,6 +206,8 @@ def answers(
             beyond.append((logits.amax(1) > picked.amax(1)).cpu())
         scores.append(torch.stack(found))
         outside.append(torch.stack(beyond))
+        done = min(start + batch, len(some))
+        print(f"{done} of {len(some)} questions under {len(edits)} edits", file=sys.stderr)
     if not apart < NEAR:
         raise StageError(
             f"the layers behind layer {layer} on their own give logits that are {apart:.2g} off "
