@@ -185,11 +185,13 @@ def _lean(found: Estimate, sign: int) -> str:
     return "leans as published" if found.mean * sign > 0 else "leans against it"
 
 
-def explains(control: Estimate, rest: Estimate) -> bool:
-    """Whether a control explains an effect: its own interval excludes 0, and that of the effect
-    minus the control's includes it, at 1 - ALPHA each.
+def explains(control: Estimate, rest: Estimate, sign: int) -> bool:
+    """Whether a control explains an effect of a sign (+1 or -1).
+
+    It has one of that sign itself, whose interval excludes 0, and that of the effect minus the
+    control's does not lie beyond 0. Intervals at 1 - ALPHA. A control that has more of it than the effect explains it too.
     """
+    if sign < 0:
+        control, rest = control.mirrored(), rest.mirrored()
     own, left = control.interval(1 - ALPHA), rest.interval(1 - ALPHA)
-    if own is None or left is None:
-        return False
-    return not own[0] <= 0 <= own[1] and left[0] <= 0 <= left[1]
+    return own is not None and left is not None and own[0] > 0 >= left[0]

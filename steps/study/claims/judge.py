@@ -85,7 +85,7 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
             "effect": effect,
             "estimate": _plain(control, level),
             "rest": _plain(rest, level),
-            "explains": decide.explains(control, rest),
+            "explains": claim.sign != 0 and decide.explains(control, rest, claim.sign),
         }
     if claim.sees:
         seen, _ = units(claim.sees, found, params, claim.unit)

@@ -90,9 +90,12 @@ def test_each_verdict_has_its_case(mean, sign, options, word):
 def test_a_control_explains_what_it_has_itself_and_leaves_nothing_of():
     noise = 0.2 * np.array([-1, 1, -0.5, 0.5, -0.2, 0.2])
     effect, same, half = 3.0 + noise, 3.0 - noise, 1.5 + noise[::-1]
-    assert decide.explains(found(*same), found(*(effect - same)))
-    assert not decide.explains(found(*half), found(*(effect - half)))  # a part of it
-    assert not decide.explains(found(*noise), found(*(effect - noise)))  # nothing to explain by
+    assert decide.explains(found(*same), found(*(effect - same)), 1)
+    assert decide.explains(found(*-same), found(*(same - effect)), -1)
+    assert decide.explains(found(*(2 * same)), found(*(effect - 2 * same)), 1)  # more than all
+    assert not decide.explains(found(*half), found(*(effect - half)), 1)  # a part of it
+    assert not decide.explains(found(*noise), found(*(effect - noise)), 1)  # nothing to explain by
+    assert not decide.explains(found(*-same), found(*(effect + same)), 1)  # against it
 
 
 def verdicts(rng, truths, sd, interest, studies):
