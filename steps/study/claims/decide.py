@@ -189,7 +189,8 @@ def explains(control: Estimate, rest: Estimate, sign: int) -> bool:
     """Whether a control explains an effect of a sign (+1 or -1).
 
     It has one of that sign itself, whose interval excludes 0, and that of the effect minus the
-    control's does not lie beyond 0. Intervals at 1 - ALPHA. A control that has more of it than the effect explains it too.
+    control's does not lie beyond 0. Intervals at 1 - ALPHA. A control that has more of it than the
+    effect explains it too.
     """
     if sign < 0:
         control, rest = control.mirrored(), rest.mirrored()
