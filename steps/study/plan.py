@@ -158,8 +158,6 @@ def _settled(plan: Plan, where: Path | str) -> Plan:
     """The plan, once what it needs is there; notes which code and data its stages depend on."""
     if plan.ahead:
         return plan
-    for stage, module in STAGES.items():
-        write(Path(plan.code(stage)), codedeps.listing(module))
     registry.read()  # what is wrong there is said before anything runs
     for said in missing(plan.params):
         raise ParamsError(f"{where}: {said}")
@@ -175,6 +173,8 @@ def _settled(plan: Plan, where: Path | str) -> Plan:
     except StageError as error:
         raise ParamsError(f"{where}: probes.images: {error}") from None
     write(Path(plan.photographs), album.text(told))
+    for stage, module in STAGES.items():
+        write(Path(plan.code(stage)), codedeps.listing(module))
     try:
         for path in plan.brought.values():
             write(Path(path), ready.text(plan.params.data))
