@@ -79,7 +79,7 @@ export: $(READY) ## what a study found in one file, without weights: results/<st
 	python -m steps export
 
 compare: $(READY) ## two results folders or exports on what is equal in them: make compare A= B=
-	python -m steps compare "$(A)" "$(B)"
+	python -m steps beside "$(A)" "$(B)"
 
 verify: $(READY) ## check every finished stage against its manifest
 	python -m steps verify

@@ -18,7 +18,7 @@ VERBS = {
     "verify": "check every result of a study against its manifest, params, inputs and code",
     "status": "say what there is of a study, what is not in order and why, and what would run",
     "export": "put what a study found into one file without weights: results/<study>.tar.gz",
-    "compare": "two results folders or exports side by side, on what is equal in them",
+    "beside": "two results folders or exports side by side, on what is equal in them",
     "bundle": "put the bases that a study trained into models/, as bundled ones",
     "card": "write the model card of a study's bundled bases: models/<base>/README.md",
     "credit": "show a study's comparison of credit rules: docs/credit-<base>.md and .png",
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--arm", required=True, help="folder of the arm's, or of an adapter")
             verb.add_argument("--data", help="images, a folder a class; items.jsonl")
             verb.add_argument("--out", default="results/look", help="folder of the page")
-        elif name == "compare":
+        elif name == "beside":
             verb.add_argument("a", help="a study's results folder, or its export")
             verb.add_argument("b", help="another one")
         else:

@@ -78,11 +78,11 @@ def export(options: argparse.Namespace) -> None:
     print(pack(found, Path(f"{found.results}.tar.gz")))
 
 
-def compare(options: argparse.Namespace) -> None:
+def beside(options: argparse.Namespace) -> None:
     """Say what two studies have in common, and compare their arms on that."""
-    from steps.study.beside import compare as beside
+    from steps.study.beside import compare
 
-    print(beside(Path(options.a), Path(options.b)))
+    print(compare(Path(options.a), Path(options.b)))
 
 
 def bundle(options: argparse.Namespace) -> None:
