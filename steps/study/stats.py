@@ -78,22 +78,25 @@ def pooled(groups: Sequence[Sequence[float]]) -> float | None:
     return math.sqrt(math.fsum((len(g) - 1) * deviation(g) ** 2 for g in some) / freedom)
 
 
-def power(difference: float, sd: float, n: int, confidence: float) -> float:
+def power(
+    difference: float, sd: float, n: int, confidence: float, freedom: int | None = None
+) -> float:
     """Probability that the two-sided one-sample t test on n differences finds a true `difference`.
 
-    The test statistic follows the noncentral t distribution with n - 1 degrees of freedom and
-    noncentrality difference sqrt(n) / sd (Johnson & Welch 1940); found means beyond
-    t[(1 + confidence) / 2; n - 1] on either side.
+    The test statistic follows the noncentral t distribution with `freedom` (n - 1) degrees of
+    freedom and noncentrality difference sqrt(n) / sd (Johnson & Welch 1940); found means beyond
+    t[(1 + confidence) / 2; freedom] on either side. With strata freedom is n less their number.
     """
     from scipy.stats import nct, t
 
     if sd == 0:
         return 1.0 if difference else 1 - confidence
-    limit = t.ppf((1 + confidence) / 2, n - 1)
+    freedom = n - 1 if freedom is None else freedom
+    limit = t.ppf((1 + confidence) / 2, freedom)
     shift = difference * math.sqrt(n) / sd
     # the far side needs a normal draw below -shift: under 1e-9 here, where SciPy may give NaN
-    far = nct.cdf(-limit, n - 1, shift) if shift < 6 else 0.0
-    return float(nct.sf(limit, n - 1, shift) + far)
+    far = nct.cdf(-limit, freedom, shift) if shift < 6 else 0.0
+    return float(nct.sf(limit, freedom, shift) + far)
 
 
 def smallest(sd: float, n: int, wanted: float, confidence: float) -> float | None:

@@ -110,18 +110,9 @@ def enough(found: Estimate, interest: float, bases: int, adjusted: float = ALPHA
         return None
     sd = found.error * math.sqrt(found.n)
     for n in range(max(FEWEST, 2 * bases), MOST + 1, bases):
-        if power(interest, sd, n, n - bases, adjusted) >= WANTED + ALPHA:
+        if stats.power(interest, sd, n, 1 - adjusted, n - bases) >= WANTED + ALPHA:
             return n
     return None
-
-
-def power(difference: float, sd: float, n: int, freedom: int, alpha: float) -> float:
-    """Of the two-sided test, from the noncentral t; the far side is left out."""
-    if sd == 0:
-        return 1.0
-    from scipy.stats import nct, t
-
-    return float(nct.sf(t.ppf(1 - alpha / 2, freedom), freedom, difference * math.sqrt(n) / sd))
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def interest():
     wanted = decide.WANTED + decide.ALPHA
 
     def short(d):
-        return decide.power(d, 1.0, n, freedom, decide.ALPHA / 5) - wanted
+        return stats.power(d, 1.0, n, 1 - decide.ALPHA / 5, freedom) - wanted
 
     return brentq(short, 0.01, 10)
 
