@@ -22,7 +22,7 @@ def made(inputs, tmp_path, monkeypatch):
     class Made(Exception):
         pass
 
-    def stop(trainer, *_):
+    def stop(trainer, *_, **__):
         raise Made(trainer)
 
     monkeypatch.setattr(loop, "fit", stop)
