@@ -110,7 +110,7 @@ def asked(inputs, params, tmp_path, monkeypatch, **options):
     class Made(Exception):
         pass
 
-    def stop(trainer, *_):
+    def stop(trainer, *_, **__):
         raise Made(trainer)
 
     monkeypatch.setattr(loop, "fit", stop)
