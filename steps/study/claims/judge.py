@@ -57,7 +57,7 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
     if claim.effect is None:
         return row
     own, lacks = units(claim.effect, found, params, claim.unit)
-    measured = decide.estimate({base: list(of.values()) for base, of in own.items()})
+    measured = _estimate(own)
     if measured is None:
         return row | {"lacks": lacks}
     level = 1 - decide.ALPHA
@@ -66,7 +66,7 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
         "units": {base: list(map(list, of.items())) for base, of in own.items()},
         "differs": measured.differs(),
         "negligible": measured.negligible(claim.interest),
-        "flipped": decide.flipped({base: list(of.values()) for base, of in own.items()}),
+        "flipped": decide.flipped(_listed(own)),
         "enough": decide.enough(measured, claim.interest, len(own)),
         "controls": {},
     }
@@ -75,7 +75,7 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
         shared = {
             b: {s: v for s, v in of.items() if s in own.get(b, {})} for b, of in other.items()
         }
-        control = decide.estimate({b: list(of.values()) for b, of in shared.items()})
+        control = _estimate(shared)
         left = {b: [own[b][s] - v for s, v in of.items()] for b, of in shared.items()}
         rest = decide.estimate(left)
         if control is None or rest is None:
@@ -89,7 +89,7 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
         }
     if claim.sees:
         seen, _ = units(claim.sees, found, params, claim.unit)
-        known = decide.estimate({base: list(of.values()) for base, of in seen.items()})
+        known = _estimate(seen)
         told = known is not None and known.error is not None
         row["sees_it"] = known.above(0) < decide.ALPHA if told else None
     return row
@@ -106,6 +106,14 @@ def _word(row: dict[str, Any], claim: Claim) -> decide.Verdict:
     return decide.verdict(
         found, claim.sign, row["differs"], row["negligible"], row.get("sees_it"), by
     )
+
+
+def _listed(values: Units) -> dict[str, list[float]]:
+    return {base: list(of.values()) for base, of in values.items()}
+
+
+def _estimate(values: Units) -> decide.Estimate | None:
+    return decide.estimate(_listed(values))
 
 
 def _plain(one: decide.Estimate, level: float) -> dict[str, Any]:

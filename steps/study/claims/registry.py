@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from steps.params import ParamsError
+from steps.params import ParamsError, read_yaml
+from steps.schema.errors import sentence
 from steps.schema.section import Section
 
 FOLDER = Path("workflow/claims")
@@ -133,11 +133,9 @@ def read(folder: Path = FOLDER) -> dict[str, Paper]:
     papers = {}
     for path in map(Path, files(folder)):
         try:
-            paper = Paper.model_validate(_yaml(path))
+            paper = Paper.model_validate(read_yaml(path))
         except ValidationError as error:
-            first = error.errors()[0]
-            at = ".".join(map(str, first["loc"]))
-            raise ParamsError(f"{path}: {at}: {first['msg']}") from None
+            raise ParamsError(f"{path}: {sentence(error, Paper)}") from None
         _checked(path, paper)
         papers[path.stem] = paper
     return papers
@@ -162,8 +160,3 @@ def _checked(path: Path, paper: Paper) -> None:
     primary = [number for number, claim in paper.claims.items() if claim.primary]
     if len(primary) > PRIMARY:
         raise ParamsError(f"{path}: {len(primary)} primary claims; decide on at most {PRIMARY}")
-
-
-def _yaml(path: Path) -> Any:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(path.read_text(), loader)  # noqa: S506 (a SafeLoader)
