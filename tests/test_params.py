@@ -10,7 +10,7 @@ import pytest
 
 from steps import params as P
 from steps.schema import METHODS, Params
-from steps.study.plan import effective, merge
+from steps.study.overlay import effective, merge
 
 ROOT = Path(__file__).parents[1]
 GOOD = P.read_yaml(ROOT / "params.yaml")
@@ -52,7 +52,7 @@ WRONG = [
     ("arms.hot", {"method": "sft", "epochs": -1.0}, r"arms\.hot\.epochs = -1\.0 .* > 0"),
     ("arms.hot", {"method": "none", "epochs": 1.0}, r"arms\.hot\.epochs = 1\.0: method none"),
     ("arms.none", ..., r"arms = continue, sft, dpo, grpo, .*: there must be `none"),
-    ("arms.hot", {"method": "sft", "seeds": "some"}, r"arms\.hot\.seeds = 'some' .* all, first"),
+    ("arms.hot", {"method": "sft", "seeds": "some"}, r"arms\.hot\.seeds = 'some' .* all or a whole number >= 1$"),
     ("instruments", ["eyes"], r"instruments\.0 = 'eyes' .* vqa, sharpen"),
     ("probes.images", [IMAGES | {"name": "photos"}], r"the name is one of the probes' own"),
     ("probes.images", [IMAGES, IMAGES], r"names are own, own: each set needs one of its own"),
@@ -168,6 +168,23 @@ def test_an_overlay_changes_what_it_names(monkeypatch):
     P.check(values)
     with pytest.raises(P.ParamsError, match="there is no .*spam.yaml; studies are .*smoke"):
         effective(GOOD, "spam")
+
+
+def test_an_overlay_may_be_like_another(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "workflow/studies"
+    folder.mkdir(parents=True)
+    (folder / "one.yaml").write_text("study: {title: One}\nseeds: [1, 2]\nitems: {vqa: 7}\n")
+    (folder / "two.yaml").write_text("study: {title: Two, like: one}\nseeds: [3, 4]\n")
+    values = effective(GOOD, "two")
+    assert values["study"] == {"name": "two", "title": "Two", "like": "one"}
+    assert values["seeds"] == [3, 4] and values["items"]["vqa"] == 7
+    (folder / "one.yaml").write_text("study: {like: two}\n")
+    with pytest.raises(P.ParamsError, match=r"study\.like: two like one like two never ends"):
+        effective(GOOD, "two")
+    (folder / "one.yaml").write_text("study: {like: spam}\n")
+    with pytest.raises(P.ParamsError, match=r"one\.yaml: study\.like = 'spam': there is no .*spam"):
+        effective(GOOD, "two")
 
 
 def test_null_in_an_overlay_removes_an_entry():

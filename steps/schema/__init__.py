@@ -31,10 +31,11 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class Study(Section):
-    """The study itself."""
+    """The study itself. like: the study whose overlay goes before its own (overlays alone)."""
 
     name: Name
     title: str
+    like: Name | None = None
 
 
 class Base(Section):
@@ -77,7 +78,7 @@ class Arm(Section):
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
     method: Literal["none", "sft", "dpo", "grpo", "checkpoint"]
-    seeds: Literal["all", "first"] = "all"
+    seeds: Literal["all"] | Annotated[int, Field(ge=1)] = "all"
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -165,5 +166,6 @@ class Params(Section):
 
 
 def seeds_of(params: Any, arm: str) -> list[int]:
-    """The seeds that an arm runs on; params: anything with `arms` and `seeds`."""
-    return list(params.seeds[:1] if params.arms[arm].seeds == "first" else params.seeds)
+    """The seeds that an arm runs on: all, or the first few. params: what has `arms` and `seeds`."""
+    few = params.arms[arm].seeds
+    return list(params.seeds if few == "all" else params.seeds[:few])

@@ -55,6 +55,12 @@ def disagreements(params: Params) -> Iterator[str]:
                     "or other seeds, for the recipe drew the same scenes with recipe.seed = "
                     f"{params.recipe.seed}"
                 )
+    for name, arm in params.arms.items():
+        if arm.seeds != "all" and arm.seeds > len(params.seeds):
+            yield (
+                f"arms.{name}.seeds = {arm.seeds}: give all, or at most {len(params.seeds)}, as "
+                f"many as there are in seeds = {params.seeds}"
+            )
     whole = [name for name, arm in params.arms.items() if arm.seeds == "all"]
     if params.drift.reference not in whole:
         yield (

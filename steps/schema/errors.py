@@ -17,12 +17,12 @@ def sentence(error: ValidationError, model: type[BaseModel], prefix: str = "") -
 
     `prefix` stands before the key, for a section that was checked by itself.
     """
-    first = error.errors()[0]
-    place = [p for p in first["loc"] if p != "[key]"]
-    key = prefix + ".".join(str(p) for p in place)
-    more = len(error.errors()) - 1
-    tail = f" (and {more} more)" if more else ""
     schema = model.model_json_schema()
+    first = error.errors()[0]
+    place = _place(schema, first["loc"])
+    key = prefix + ".".join(str(p) for p in place)
+    more = len({tuple(_place(schema, e["loc"])) for e in error.errors()}) - 1
+    tail = f" (and {more} more)" if more else ""
     if first["type"] == "missing":
         return f"{key} is missing: give {allowed(schema, place)}{tail}"
     if first["type"] == "extra_forbidden":
@@ -39,6 +39,18 @@ def sentence(error: ValidationError, model: type[BaseModel], prefix: str = "") -
 def allowed(schema: dict[str, Any], place: list[str | int]) -> str:
     """What the value at `place` may be, in words, read from the model's JSON schema."""
     return _words(schema, _at(schema, place))
+
+
+def _place(schema: dict[str, Any], loc: tuple[str | int, ...]) -> list[str | int]:
+    """Where an error is, without pydantic's words for which of several types was tried there."""
+    place: list[str | int] = []
+    for part in loc:
+        kinds = [n for n in _at(schema, place).get("anyOf", []) if n.get("type") != "null"]
+        if len(kinds) > 1:
+            break
+        if part != "[key]":
+            place.append(part)
+    return place
 
 
 def _at(schema: dict[str, Any], place: list[str | int]) -> dict[str, Any]:

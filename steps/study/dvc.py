@@ -13,6 +13,7 @@ import yaml
 
 from steps.params import ROOT, STUDIES
 from steps.schema import METHODS
+from steps.study.overlay import chain
 from steps.study.plan import Plan, write
 from steps.study.rules import Rule
 
@@ -56,7 +57,7 @@ def render(plan: Plan, rules: list[Rule]) -> str:
     written = [plan.sources, plan.photographs, *plan.scenery.values(), *plan.brought.values()]
     written += plan.evaluated.values()
     if overlay:
-        check["deps"].append(f"{STUDIES / plan.params.study.name}.yaml")
+        check["deps"] += [f"{STUDIES / name}.yaml" for name in chain(plan.params.study.name)]
         written.append(plan.path.as_posix())
     check["outs"] = [{out: {"cache": False, "persist": True}} for out in written]
     check["always_changed"] = True  # it looks at what lies outside: photographs
@@ -73,7 +74,8 @@ def render(plan: Plan, rules: list[Rule]) -> str:
 def _stage(rule: Rule, plan: Plan, wdir: dict[str, str]) -> dict[str, Any]:
     levels = {level: _Flow(values) for level, values in rule.wildcards.items()}
     if "seed" in levels:
-        told = _Flow(["${seeds[0]}"]) if rule.first else f"${{{rule.seeds}}}"
+        few = _Flow(f"${{seeds[{i}]}}" for i in range(rule.few))
+        told = few or f"${{{rule.seeds}}}"
         levels["seed"] = told  # type: ignore[assignment]
     reads = _Flow(_item(key) for key in rule.reads)
     params = [{plan.path.as_posix(): reads}] if wdir else reads
@@ -119,8 +121,8 @@ def stale(plan: Plan) -> str:
     for level, wanted in told.items():
         have = {name: s.get("matrix", {}).get(level, []) for name, s in stages.items()}
         for name in {stage for kind, stage in own if kind == level}:
-            both = {*have.get(name, []), *have.get(f"{name}_first", [])}
-            if both != set(own[level, name]):
+            of = [arms for key, arms in have.items() if re.fullmatch(rf"{name}(_first\d+)?", key)]
+            if set().union(*of) != set(own[level, name]):
                 return f"{level}s = {', '.join(wanted)}: {file} has others for stage {name}"
         if set().union(*have.values()) - set(wanted):
             return f"{level}s = {', '.join(wanted)}: {file} has more"

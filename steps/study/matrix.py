@@ -46,7 +46,7 @@ def beside(groups: list[dict[str, Any]]) -> list[str]:
 
 
 def wide(ran: dict[str, Any]) -> list[str]:
-    """The arms of all seeds; the others are controls, with a table of their own."""
+    """The arms of all seeds; those of the first few are controls, with a table of their own."""
     return [arm for arm, of in ran["arms"].items() if not of["control"]]
 
 
@@ -147,7 +147,7 @@ def assay(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
     """A base's controls of known effect, each minus the base, and what was blind to them."""
     told, number_of = summary["assay"][base], colours(summary["ran"]["arms"])
     if not told["rows"]:
-        return "<p>No control of known effect ran (arms with seeds: first).</p>"
+        return "<p>No control of known effect ran (arms with seeds: 1).</p>"
     controls = [a for a in summary["ran"]["arms"] if any(a in r["arms"] for r in told["rows"])]
     rows = []
     for row in told["rows"]:

@@ -1,7 +1,8 @@
 """A study's plan: its effective params and what the workflow's rules need to know of them.
 
 The default study is params.yaml itself. Another is an overlay `workflow/studies/<name>.yaml`
-merged over it; the result, `workflow/studies/<name>/params.yaml`, is what both engines read.
+merged over it; the result, `workflow/studies/<name>/params.yaml`, is what both engines read. See
+`steps.study.overlay`.
 """
 
 import json
@@ -22,6 +23,7 @@ from steps.place import private
 from steps.schema import Params, seeds_of
 from steps.stage import STAGES, StageError
 from steps.study.claims import registry
+from steps.study.overlay import effective
 from steps.study.premises import missing
 
 LEVELS = ("base", "arm", "seed")
@@ -205,32 +207,6 @@ def _note(plan: Plan) -> None:
             write(path, outside.text(some))
         for old in set(folder.rglob("seed*.json")) - set(noted):
             old.unlink(missing_ok=True)
-
-
-def effective(base: dict[str, Any], study: str) -> dict[str, Any]:
-    """params.yaml's values with a study's overlay merged in and its name set."""
-    path = STUDIES / f"{study}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in STUDIES.glob("*.yaml"))) or "none"
-        raise ParamsError(f"study = {study!r}: there is no {path}; studies are {known}")
-    overlay = read_yaml(path)
-    name = (overlay.get("study") or {}).get("name", study)
-    if name != study:
-        raise ParamsError(f"{path}: study.name = {name!r}: leave it out, it is the file's name")
-    return merge(merge(base, overlay), {"study": {"name": study}})
-
-
-def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    """`overlay` over `base`, section by section; lists are replaced, null removes an entry."""
-    merged = dict(base)
-    for key, value in overlay.items():
-        if value is None:
-            merged.pop(key, None)
-        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = merge(merged[key], value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def one_of(names: Iterable[str | int]) -> str:

@@ -118,7 +118,7 @@ def summarise(
                 name: {
                     "method": arm.method,
                     "seeds": seeds_of(params, name),
-                    "control": arm.seeds == "first",
+                    "control": arm.seeds != "all",
                     "overrides": arm.overrides,
                 }
                 for name, arm in params.arms.items()

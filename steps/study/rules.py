@@ -21,7 +21,7 @@ class Rule:
     command: without the redirection into a log. inputs: name on the command line and path.
     code: the file that says which code it is. reads: keys of params.yaml. wildcards: the values of
     each level. seeds: the list in params.yaml that its seeds come from (`seeds`, `diff.seeds`).
-    first: whether it is the part of a stage that is for arms of the first seed alone.
+    few: for which arms of a stage it is: those of so many first seeds; 0 for those of all seeds.
     """
 
     name: str
@@ -32,12 +32,12 @@ class Rule:
     reads: list[str]
     wildcards: dict[str, list[str]]
     seeds: str
-    first: bool = False
+    few: int = 0
 
     @property
     def key(self) -> str:
         """What DVC calls it."""
-        return f"{self.name}_first" if self.first else self.name
+        return f"{self.name}_first{self.few}" if self.few else self.name
 
     def instances(self) -> list[dict[str, str]]:
         """Every combination of the wildcards' values, in DVC's order."""
@@ -70,16 +70,21 @@ def _wanted(rules: list[Rule]) -> list[Rule]:
 
 
 def _parts(rule: Rule, plan: Plan) -> list[Rule]:
-    """A rule for arms of all seeds, and the same for arms of the first seed alone."""
+    """A rule for arms of all seeds, and the same for arms of the first few."""
     if not {"arm", "seed"} <= set(rule.wildcards):
         return [rule]
-    arms, seeds = rule.wildcards["arm"], rule.wildcards["seed"]
-    few = [arm for arm in arms if plan.params.arms[arm].seeds == "first"]
-    one = [seed for seed in seeds if seed == str(plan.params.seeds[0])]
-    return [
-        replace(rule, wildcards=rule.wildcards | {"arm": [a for a in arms if a not in few]}),
-        replace(rule, wildcards=rule.wildcards | {"arm": few, "seed": one}, first=True),
-    ]
+    arms: dict[int, list[str]] = {0: []}
+    for arm in rule.wildcards["arm"]:
+        few = plan.params.arms[arm].seeds
+        arms.setdefault(0 if few == "all" else few, []).append(arm)
+    parts = []
+    for few, some in arms.items():
+        first = {str(seed) for seed in plan.params.seeds[: few or None]}
+        seeds = [seed for seed in rule.wildcards["seed"] if seed in first]
+        parts.append(
+            replace(rule, wildcards=rule.wildcards | {"arm": some, "seed": seeds}, few=few)
+        )
+    return parts
 
 
 def _workflow(plan: Plan) -> Any:

@@ -77,7 +77,7 @@ def dvc_changed():
         done = toy.call(folder, "dvc", "status", "--json")
         assert done.returncode == 0, done.stderr
         names = {name.partition("@")[0] for name in json.loads(done.stdout)} - {"check"}
-        return {name.removesuffix("_first") for name in names}
+        return {name.removesuffix("_first1") for name in names}
 
     return changed
 

@@ -188,16 +188,16 @@ def test_an_overlays_file_is_held_to_its_own_arms(house):
 def test_arms_of_the_first_seed_have_stages_of_their_own(house):
     stages = yaml.safe_load((house / "dvc.yaml").read_text())["stages"]
     few = ["sighted"]
-    assert stages["vqa_first"]["matrix"] == {
+    assert stages["vqa_first1"]["matrix"] == {
         "base": ["bundled"],
         "arm": few,
         "seed": ["${seeds[0]}"],
     }
     assert not set(few) & set(stages["vqa"]["matrix"]["arm"])
-    assert stages["vqa_first"]["cmd"] == stages["vqa"]["cmd"]
+    assert stages["vqa_first1"]["cmd"] == stages["vqa"]["cmd"]
     toy.edit(house / "params.yaml", r"^seeds: .*$", "seeds: [0, 5]")
     done = toy.call(house, "dvc", "stage", "list", "--name-only")
-    assert "vqa_first@bundled-sighted-0" in done.stdout.split()
+    assert "vqa_first1@bundled-sighted-0" in done.stdout.split()
     done = toy.call(house, "snakemake", "--dry-run")
     assert done.returncode == 0 and "arm sighted, seed 0" in done.stdout
     assert "arm sighted, seed 5" not in done.stdout

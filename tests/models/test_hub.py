@@ -18,7 +18,7 @@ from steps.models import build, hub, load
 from steps.models.look import Looked
 from steps.params import ROOT
 from steps.stage import StageError, execute
-from steps.study.plan import merge
+from steps.study.overlay import merge
 from tests.models.foreign import TEMPLATE, llava
 
 REPOSITORY = Path(__file__).parents[2]

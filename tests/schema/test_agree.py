@@ -15,6 +15,7 @@ WRONG = [
     ("diff.batch", 70000, r"diff\.batch = 70000: give at most diff\.tokens = 60000"),
     ("world.sprites", "photos", r"items\.novel_share = 0\.2: give 1, because"),
     ("instruments", ["forget", "vqa"], r"instruments = forget, vqa: forget .*, add classify"),
+    ("arms.sighted.seeds", 9, r"arms\.sighted\.seeds = 9: give all, or at most 3, as many as"),
     ("drift.reference", "sighted", r"drift\.reference = 'sighted': give an arm .*: none, continue"),
     ("world.large", [16, 60], r"world\.large = \[16, 60\]: .* canvas of at least 77, and .* = 64"),
     ("world.small", [11, 49], r"world\.small = \[11, 49\]: objects of 49 pixels need a canvas"),

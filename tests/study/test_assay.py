@@ -12,8 +12,8 @@ ARMS = {
     "none": Arm(method="none"),
     "sft": Arm(method="sft"),
     "dpo": Arm(method="dpo"),
-    "sighted": Arm(method="sft", seeds="first", patch_loss=1.0),
-    "frozen_eye": Arm(method="sft", seeds="first", parts=["language"]),
+    "sighted": Arm(method="sft", seeds=1, patch_loss=1.0),
+    "frozen_eye": Arm(method="sft", seeds=1, parts=["language"]),
 }
 
 

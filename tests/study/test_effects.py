@@ -20,7 +20,7 @@ def arm(values, base=None):
 @pytest.fixture
 def params():
     arms = {"none": {"method": "none"}, "sft": {"method": "sft"}, "dpo": {"method": "dpo"}}
-    arms["sighted"] = {"method": "sft", "seeds": "first"}
+    arms["sighted"] = {"method": "sft", "seeds": 1}
     return SimpleNamespace(
         study=SimpleNamespace(name="s", title="A study"),
         seeds=[0, 1, 2],

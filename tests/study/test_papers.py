@@ -8,7 +8,8 @@ import pytest
 from steps.params import check, read_yaml
 from steps.stage import StageError
 from steps.study.costs import forecast, known, shapes
-from steps.study.plan import STUDIES, effective, plan
+from steps.study.overlay import effective
+from steps.study.plan import STUDIES, plan
 
 PAPERS = sorted(
     path.stem for path in STUDIES.glob("*.yaml")

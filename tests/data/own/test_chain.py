@@ -13,7 +13,7 @@ from steps import params
 from steps.data import items
 from steps.data.paint import render
 from steps.stage import execute
-from steps.study.plan import effective, merge
+from steps.study.overlay import effective, merge
 
 ROOT = Path(__file__).parents[3]
 SMALL = {
