@@ -19,6 +19,9 @@ def begin(base: Path, parts: Sequence[str] = PARTS) -> tuple[Any, Any]:
     model = load.vlm(base / "instruct")
     for name, weights in model.named_parameters():
         weights.requires_grad_(part(name) in parts)
+    # By these classes accelerate puts weights in shares; it refuses one that the model has none of.
+    there = {type(module).__name__ for module in model.modules()}
+    model._no_split_modules = sorted(there.intersection(model._no_split_modules or ()))
     return model.train(), load.processor(base / "instruct")
 
 

@@ -1,5 +1,6 @@
 """Training at size: adapters, a reference that is asked once, several processes, precision."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -193,6 +194,45 @@ def test_two_processes_train_as_one(method, lora, inputs, params, tmp_path):
     assert {p.name for p in (tmp_path / "one").iterdir()} == {
         p.name for p in (tmp_path / "two").iterdir()
     }
+
+
+def shared(params, inputs, out):
+    """SFT, or DPO where the run is so called, with weights in shares on CPUs.
+
+    accelerate shares weights on accelerators alone; torch does on CPUs, too, through gloo.
+    """
+    from accelerate import state
+
+    begin, plugins = state.AcceleratorState.__init__, []
+
+    def started(self, *args, fsdp_plugin=None, **options):
+        begin(self, *args, fsdp_plugin=fsdp_plugin, **options)
+        plugins.extend([fsdp_plugin] if fsdp_plugin is not None else [])
+        self.distributed_type, self.fsdp_plugin = state.DistributedType.FSDP, plugins[0]
+
+    state.AcceleratorState.__init__ = started
+    return METHODS[params.run.stage].train(params, inputs, out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "number", "train"),
+    [("sft", 2, {}), ("dpo", 2, {}), ("dpo", 1, LORA), ("sft", 1, {"recompute": True})],
+)
+def test_weights_in_shares_train_as_whole_ones(method, number, train, inputs, params, tmp_path):
+    small = {"learning_rate": 1e-3}
+    one, whole = run(method, params(train=train, **{method: small}), inputs, tmp_path / "one")
+    told = params(train={"processes": number, "shard": True, **train}, **{method: small})
+    told.run = dataclasses.replace(told.run, stage=method)
+    out = tmp_path / "shared"
+    out.mkdir()
+    many = ranks.spread(shared, told, inputs, out)
+    joined = load_file(out / "model.safetensors")
+    assert moved(joined, inputs["base"])
+    for name in whole:
+        assert torch.allclose(whole[name], joined[name], atol=2e-4), name
+    for name, value in one.items():
+        assert many[name] == pytest.approx(value, rel=2e-3, abs=1e-4), name
 
 
 def recorded(asked, trainer):
