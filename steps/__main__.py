@@ -19,6 +19,7 @@ VERBS = {
     "status": "say what there is of a study, what is not in order and why, and what would run",
     "export": "put what a study found into one file without weights: results/<study>.tar.gz",
     "beside": "two results folders or exports side by side, on what is equal in them",
+    "pool": "judge the claims on the units of several studies together: pool a b --to folder",
     "bundle": "put the bases that a study trained into models/, as bundled ones",
     "card": "write the model card of a study's bundled bases: models/<base>/README.md",
     "credit": "show a study's comparison of credit rules: docs/credit-<base>.md and .png",
@@ -111,6 +112,9 @@ def _parser() -> argparse.ArgumentParser:
         elif name == "beside":
             verb.add_argument("a", help="a study's results folder, or its export")
             verb.add_argument("b", help="another one")
+        elif name == "pool":
+            verb.add_argument("studies", nargs="+", help="studies by name, or exports")
+            verb.add_argument("--to", default="results/pooled", help="folder of the page")
         else:
             verb.add_argument("study", nargs="?", help="default: the one in params.yaml")
         if name == "plan":

@@ -49,10 +49,10 @@ def export(plan: Plan, out: Path) -> Path:
     return out
 
 
-def _kept(root: Path) -> Iterator[Path]:
+def _kept(root: Path, names: tuple[str, ...] = KEPT) -> Iterator[Path]:
     for path in sorted(root.rglob("*")):
-        whole = path.relative_to(root).parts[0] == "report"
-        if path.is_file() and (whole or path.name in KEPT) and not manifest.hidden(path, root):
+        whole = names is KEPT and path.relative_to(root).parts[0] == "report"
+        if path.is_file() and (whole or path.name in names) and not manifest.hidden(path, root):
             yield path
 
 
@@ -62,15 +62,15 @@ def _add(bundle: tarfile.TarFile, name: str, data: bytes) -> None:
     bundle.addfile(facts, io.BytesIO(data))
 
 
-def opened(place: Path) -> dict[str, bytes]:
-    """The small files (KEPT and the effective params) of a results folder or an export, by path.
+def opened(place: Path, names: tuple[str, ...] = KEPT) -> dict[str, bytes]:
+    """The small files (`names`, and an export's params) of a results folder or an export, by path.
 
     Nothing is unpacked to disk. Raises StageError for what is neither.
     """
     if place.is_dir():
-        found = {p.relative_to(place).as_posix(): p.read_bytes() for p in _kept(place)}
+        found = {p.relative_to(place).as_posix(): p.read_bytes() for p in _kept(place, names)}
     elif place.is_file():
-        found = dict(_members(place))
+        found = dict(_members(place, names))
     else:
         raise StageError(f"there is no {place}: give a study's results folder or its export")
     if not any(name.endswith(manifest.NAME) for name in found):
@@ -78,13 +78,13 @@ def opened(place: Path) -> dict[str, bytes]:
     return found
 
 
-def _members(place: Path) -> Iterator[tuple[str, bytes]]:
+def _members(place: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
     total = 0
     try:
         with tarfile.open(place, "r:gz") as bundle:
             for one in bundle:
                 name = one.name.partition("/")[2]
-                if not one.isreg() or Path(name).name not in (*KEPT, PARAMS, "summary.json"):
+                if not one.isreg() or Path(name).name not in (*names, PARAMS, "summary.json"):
                     continue
                 total += one.size
                 if total > 20 * MOST:

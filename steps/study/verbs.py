@@ -4,7 +4,9 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from steps.params import ROOT, STUDIES
 from steps.stage import StageError
@@ -68,6 +70,27 @@ def status(options: argparse.Namespace) -> None:
     from steps.study.status import told
 
     print(told(plan(options.study)))
+
+
+def pool(options: argparse.Namespace) -> None:
+    """Judge the claims on the units of several studies together, and print what came out."""
+    import yaml
+
+    from steps.study.pool import pool as join
+
+    places: dict[str, tuple[Path, dict[str, Any] | None]] = {}
+    for name in options.studies:
+        if Path(name).is_file():
+            places[Path(name).name.removesuffix(".tar.gz")] = (Path(name), None)
+            continue
+        found = plan(name)
+        places[found.params.study.name] = (
+            Path(found.results),
+            yaml.safe_load(found.path.read_text()),
+        )
+    told = join(places, Path(options.to))
+    count = Counter(row["verdict"] for row in told["claims"]["rows"])
+    print(f"{options.to}/index.html: " + ", ".join(f"{n} {word}" for word, n in count.items()))
 
 
 def export(options: argparse.Namespace) -> None:

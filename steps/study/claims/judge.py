@@ -1,11 +1,11 @@
 """Every claim judged on a study's results: estimates, controls and verdicts, as plain values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from steps.study import contrasts
 from steps.study.claims import decide
-from steps.study.claims.registry import Claim, Paper, parsed
+from steps.study.claims.registry import Claim, Paper, Term, parsed
 
 Units = dict[str, dict[int, float]]
 """An effect by base and seed."""
@@ -14,6 +14,8 @@ SCOPES = {
     "photos": "photographs in the embedded world",
     "files": "questions from files",
 }
+DOSE = "dose/tower"
+"""How far an arm moved the vision tower: relative change of its weights."""
 CAUTION = (
     "These verdicts judge a mechanism in a small synthetic world. They neither confirm nor refute "
     "a paper on its own models."
@@ -26,7 +28,6 @@ def told(found: Any, params: Any, papers: dict[str, Paper]) -> dict[str, Any]:
     Primary claims of a paper are decided together (Holm 1979, differences and equivalences apart);
     the others are described, their p-values adjusted by Benjamini and Hochberg (1995).
     """
-    world = "files" if params.data.source == "files" else params.world.sprites
     rows = []
     for name, paper in papers.items():
         own = [_weighed(found, params, claim) for claim in paper.claims.values()]
@@ -42,13 +43,42 @@ def told(found: Any, params: Any, papers: dict[str, Paper]) -> dict[str, Any]:
             row.pop("sees_it", None)
             rows.append(row)
     return {
-        "scope": SCOPES[world],
+        "scope": scope(params),
         "caution": CAUTION,
         "papers": {name: {"name": p.name, "source": p.source} for name, p in papers.items()},
         "alpha": decide.ALPHA,
         "fewest": decide.FEWEST,
         "rows": rows,
     }
+
+
+def scope(params: Any) -> str:
+    """What a study's verdicts are of."""
+    return SCOPES["files" if params.data.source == "files" else params.world.sprites]
+
+
+def dosed(effect: str, found: Any, params: Any, unit: str) -> dict[str, list[list[float]]]:
+    """For each arm, seed by seed: how far it moved the tower, and what it gained over the base.
+
+    The gain is of the effect's first metric. Empty where that is no arm's, or nothing is trained.
+    """
+    first = next((term for term in parsed(effect) if term.metrics), None)
+    if first is None or first.arm is None:
+        return {}
+    metric = f"{{{','.join(first.metrics)}}}" if first.metrics[1:] else first.metrics[0]
+    told = {}
+    for arm in params.arms:
+        gain, _ = units(f"{arm}:{metric} - none:{metric}", found, params, unit)
+        moved, _ = units(f"{arm}:{DOSE}", found, params, "raw")
+        points = [
+            [moved[base][seed], value]
+            for base, values in gain.items()
+            for seed, value in values.items()
+            if arm != "none" and seed in moved.get(base, {})
+        ]
+        if points:
+            told[arm] = points
+    return told
 
 
 def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
@@ -69,6 +99,7 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
         "flipped": decide.flipped(_listed(own)),
         "enough": decide.enough(measured, claim.interest, len(own)),
         "controls": {},
+        "dose": dosed(claim.effect, found, params, claim.unit),
     }
     for name, effect in claim.controls.items():
         other, missing = units(effect, found, params, claim.unit)
@@ -130,30 +161,48 @@ def _plain(one: decide.Estimate, level: float) -> dict[str, Any]:
 
 def units(effect: str, found: Any, params: Any, unit: str) -> tuple[Units, list[str]]:
     """An effect in each unit that has all its terms, and which terms no unit of the study has."""
-    scale, constant, lacks = 100.0 if unit == "points" else 1.0, 0.0, []
-    series: list[list[tuple[float, Units]]] = []
-    for term in parsed(effect):
-        if not term.metrics:
-            constant += scale * term.weight
-            continue
-        names = [name for metric in term.metrics for name in _sited(metric, params)]
-        each = [(term.weight / len(names), _series(found, params, term.arm, n)) for n in names]
-        lacks += [
-            f"{term.arm or ''}:{name}"
-            for name, (_, values) in zip(names, each, strict=True)
-            if not any(values.values())
-        ]
-        series.append(each)
-    flat = [pair for each in series for pair in each]
+    scale, terms = 100.0 if unit == "points" else 1.0, parsed(effect)
+    constant = scale * sum(term.weight for term in terms if not term.metrics)
+    measured = [
+        (term, {n: _series(found, params, term.arm, n) for n in _names(term.metrics, params)})
+        for term in terms
+        if term.metrics
+    ]
+    lacks = [
+        f"{term.arm or ''}:{name}"
+        for term, series in measured
+        if not any(of for values in series.values() for of in values.values())
+        for name in series
+    ]
     made: Units = {}
     for base in params.bases:
-        seeds = set.intersection(*(set(values.get(base, {})) for _, values in flat))
+        flat = _of(base, measured)
+        seeds = set.intersection(*(set(values) for _, values in flat)) if flat else ()
         if seeds:
             made[base] = {
-                seed: constant + scale * sum(weight * of[base][seed] for weight, of in flat)
+                seed: constant + scale * sum(weight * values[seed] for weight, values in flat)
                 for seed in sorted(seeds)
             }
     return made, lacks or ([] if made else ["no seed has all of it"])
+
+
+def _of(base: str, measured: list[tuple[Term, dict[str, Units]]]) -> list[tuple[float, Any]]:
+    """An effect's terms on one base, as weights and values by seed; empty where one is missing.
+
+    Of alternatives those count that the base has in every term with the same ones: a world of
+    photographs knows no colours.
+    """
+    have: dict[tuple[str, ...], set[str]] = {}
+    for term, series in measured:
+        there = {name for name, values in series.items() if values.get(base)}
+        have[term.metrics] = have.get(term.metrics, there) & there
+    if not all(have.values()):
+        return []
+    return [
+        (term.weight / len(have[term.metrics]), series[name][base])
+        for term, series in measured
+        for name in sorted(have[term.metrics])
+    ]
 
 
 def _series(found: Any, params: Any, arm: str | None, metric: str) -> Units:
@@ -166,14 +215,15 @@ def _series(found: Any, params: Any, arm: str | None, metric: str) -> Units:
     return values
 
 
-def _sited(metric: str, params: Any) -> Iterator[str]:
-    """The metric at each site of the study's dictionaries, where it stands for any."""
-    if "{site}" not in metric:
-        yield metric
-        return
-    for site in params.diff.sites:
-        for layer in params.diff.layers:
-            yield metric.replace("{site}", f"{site}.{layer}")
+def _names(metrics: Iterable[str], params: Any) -> Iterator[str]:
+    """The metrics, each at every site of the study's dictionaries where it stands for any."""
+    for metric in metrics:
+        if "{site}" not in metric:
+            yield metric
+            continue
+        for site in params.diff.sites:
+            for layer in params.diff.layers:
+                yield metric.replace("{site}", f"{site}.{layer}")
 
 
 def _discovered(p: list[float]) -> list[float]:

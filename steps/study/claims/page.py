@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from steps.study.claims import dots
 from steps.study.claims.decide import VERDICTS
 from steps.study.markup import shown, table, text
 from steps.study.tables import markdown
@@ -98,7 +99,11 @@ def _detail(row: dict[str, Any]) -> str:
     ]
     if row["flipped"] is not None:
         facts.append(["exact p by flipping signs", f"{row['flipped']:.3g}"])
-    return table(["base", "seed", "effect"], units) + table(["", ""], facts)
+    pictures = dots.strip(row)
+    if dose := dots.against_dose(row):
+        pictures += f'<p class="caption">What each arm gained over the base, by dose:</p>{dose}'
+    tables = table(["base", "seed", "effect"], units) + table(["", ""], facts)
+    return f"{pictures}<details><summary>In figures</summary>{tables}</details>"
 
 
 def effect(row: dict[str, Any]) -> str:

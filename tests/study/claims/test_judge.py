@@ -28,6 +28,7 @@ def study(**arms):
 
 PARAMS = SimpleNamespace(
     bases={"bundled": None},
+    arms=["none", "better", "formal"],
     data=SimpleNamespace(source="world"),
     world=SimpleNamespace(sprites="drawn"),
     diff=SimpleNamespace(sites=["residual"], layers=[1, 3]),

@@ -1,0 +1,164 @@
+"""Studies pooled: the units of several, judged together as those of one.
+
+What they share must be the same: arms, methods, instruments, items. They differ in their seeds; a
+study of other bases may differ in its world and numbers of items as well, for each base knows one
+world. No unit, a seed of a base, may be in two of them.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import yaml
+
+from steps.params import check
+from steps.place import private
+from steps.schema import Params
+from steps.stage import StageError
+from steps.study import share
+from steps.study.claims import judge, page, registry
+from steps.study.collect import Found
+from steps.study.markup import plain, text
+
+OWN = ("study", "seeds", "diff.seeds", "gaze.seeds", "bases")
+"""Keys of params that studies may have otherwise."""
+OF_BASES = ("world", "items")
+"""The same, where they have no base in common."""
+NEEDED = ("manifest.json", "metrics.json")
+
+
+def pool(places: dict[str, tuple[Path, dict[str, Any] | None]], out: Path) -> dict[str, Any]:
+    """Judge all claims on the units of several studies; writes `out`, and returns its summary.
+
+    places: by name a results folder, with its params, or an export, which has them inside (None).
+    `out` gets index.html, claims.md and summary.json, whole or not at all. Raises StageError that
+    names what two studies have otherwise, or a unit that both have.
+    """
+    if len(places) < 2:
+        raise StageError("give two studies or more to pool, as in make pool STUDIES='a b' TO=c")
+    studies = {name: _read(name, place, told) for name, (place, told) in places.items()}
+    first, *others = studies
+    for other in others:
+        _alike(first, studies[first][0], other, studies[other][0])
+    found, source = Found(), {}
+    for name, (_, metrics) in studies.items():
+        for where, values in metrics.items():
+            stage, base, _, seed = where
+            if (
+                base is not None
+                and seed is not None
+                and source.setdefault((base, seed), name) != name
+            ):
+                raise StageError(
+                    f"{source[base, seed]} and {name} both have seed {seed} of base {base}: a unit "
+                    "counts once, leave one of them out"
+                )
+            found.metrics[stage if base else f"{stage} of {name}", *where[1:]] = values
+    every = [params for params, _ in studies.values()]
+    together = every[0].model_copy(
+        update={
+            "bases": {base: of for params in every for base, of in params.bases.items()},
+            "seeds": sorted({seed for params in every for seed in params.seeds}),
+        }
+    )
+    told = judge.told(found, together, registry.read())
+    told["scope"] = "; ".join(dict.fromkeys(judge.scope(params) for params in every))
+    summary = {
+        "studies": {
+            name: {"title": p.study.title, "bases": list(p.bases), "seeds": list(p.seeds)}
+            for name, (p, _) in studies.items()
+        },
+        "params_sha256": _hash(every[0]),
+        "claims": told,
+    }
+    _write(summary, out)
+    return summary
+
+
+def _read(name: str, place: Path, told: dict[str, Any] | None) -> tuple[Params, Any]:
+    """A study's params, and its metrics by place."""
+    files, metrics = share.opened(place, NEEDED), {}
+    if told is None:
+        if share.PARAMS not in files:
+            raise StageError(f"{place} is no export: it has no {share.PARAMS}")
+        told = yaml.safe_load(files[share.PARAMS])
+    for path, data in files.items():
+        folder, _, last = path.rpartition("/")
+        if last != "metrics.json" or f"{folder}/manifest.json" not in files:
+            continue
+        try:
+            facts = json.loads(files[f"{folder}/manifest.json"])
+            where = (folder.split("/")[0], facts["base"], facts["arm"], facts["seed"])
+            values = json.loads(data)
+            metrics[where] = {k: v for k, v in values.items() if isinstance(v, (int, float))}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise StageError(f"{place}: {folder} has no metrics of ours") from None
+    return check(told or {}, name), metrics
+
+
+def _alike(name: str, one: Params, other_name: str, other: Params) -> None:
+    """Raises StageError for the first key that two studies may not have otherwise."""
+    free = OWN if set(one.bases) & set(other.bases) else OWN + OF_BASES
+    a, b = _flat(one.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
+    for key in sorted(set(a) | set(b)):
+        may = any(key == f or key.startswith(f"{f}.") for f in free)
+        if a.get(key) != b.get(key) and not may:
+            raise StageError(
+                f"{key} = {b.get(key)!r} in {other_name}, {a.get(key)!r} in {name}: studies that "
+                "are pooled have the same params but for seeds; those of other bases may have "
+                "another world and other numbers of items"
+            )
+
+
+def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, dict) and value
+        flat |= _flat(value, f"{before}{key}.") if nested else {f"{before}{key}": value}
+    return flat
+
+
+def _hash(params: Params) -> str:
+    """Of what all studies have in common."""
+    shared = {
+        key: value
+        for key, value in _flat(params.model_dump(mode="json")).items()
+        if not any(key == f or key.startswith(f"{f}.") for f in OWN + OF_BASES)
+    }
+    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
+
+
+def _write(summary: dict[str, Any], out: Path) -> None:
+    half = private(out)
+    half.mkdir(parents=True)
+    try:
+        whole = json.dumps(summary, indent=1, ensure_ascii=False)
+        (half / "summary.json").write_text(whole + "\n")
+        (half / "claims.md").write_text(page.text_table(summary["claims"]))
+        (half / "index.html").write_text(_page(summary), encoding="utf-8")
+        if out.exists():
+            shutil.rmtree(out)
+        half.replace(out)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def _page(summary: dict[str, Any]) -> str:
+    rows = [
+        [name, told["title"], ", ".join(told["bases"]), ", ".join(map(str, told["seeds"]))]
+        for name, told in summary["studies"].items()
+    ]
+    title = "What held, all studies together"
+    body = (
+        f'<header><div class="kicker">sightline · {text(" + ".join(summary["studies"]))}</div>'
+        f"<h1>{title}</h1>{plain(['study', 'title', 'bases', 'seeds'], rows, 'text')}"
+        f'<p class="caption">Params in common: <code>{summary["params_sha256"][:16]}</code>. Each '
+        "study’s own page has its figures, scenes and pictures.</p></header><main><section "
+        f'id="claims">{page.section(summary)}</section></main>'
+        "<footer>The same numbers: <code>summary.json</code>, <code>claims.md</code>.</footer>"
+    )
+    style = Template(Path(__file__).with_name("page.html").read_text())
+    return style.substitute(title=title, body=body)

@@ -1,0 +1,93 @@
+"""Several studies judged as one."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from steps.params import ROOT, read_yaml
+from steps.stage import StageError
+from steps.study import pool, share
+from steps.study.overlay import merge
+from tests.study.test_share import result
+
+HOUSE = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch):
+    monkeypatch.chdir(HOUSE)
+
+
+def study(folder, name, base, seeds, lead=0.03, **changed):
+    """A study of four seeds in which dpo leads sft; its folder and its params."""
+    root = folder / name
+    for i, seed in enumerate(seeds):
+        for arm, right in (("none", 0.5), ("sft", 0.52), ("dpo", 0.52 + lead)):
+            told = {
+                "vqa/lenient": right + 0.001 * i,
+                "vqa/strict": right - 0.001 * i * (arm == "dpo"),
+            }
+            result(
+                root,
+                f"vqa/{base}/{arm}/seed{seed}",
+                "vqa",
+                base,
+                arm,
+                seed,
+                metrics__json=json.dumps(told),
+            )
+    own = {"study": {"name": name}, "seeds": seeds, "bases": {base: {"source": "bundled"}}}
+    own |= {"gaze": {"seeds": seeds[:1]}, "diff": {"seeds": seeds[:1]}}
+    values = merge(read_yaml(HOUSE / ROOT), merge({"bases": {"bundled": None}}, {}))
+    return root, merge(merge(values, {"bases": {"bundled": None}}), merge(own, changed))
+
+
+def row(told, number="E2"):
+    return next(r for r in told["claims"]["rows"] if r["id"] == number and r["paper"] == "pivot")
+
+
+def test_units_of_two_studies_decide_what_neither_can(tmp_path):
+    one = study(tmp_path, "one", "bundled", [1, 2, 3, 4])
+    two = study(tmp_path, "two", "other", [1, 2, 3, 4], items={"train": 3000, "stage1": 3000})
+    told = pool.pool({"one": one, "two": two}, tmp_path / "out")
+    found = row(told)
+    assert found["estimate"]["n"] == 8 and set(found["units"]) == {"bundled", "other"}
+    assert found["estimate"]["mean"] == pytest.approx(2.85)
+    assert found["verdict"] == "replicated"
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"index.html", "claims.md", "summary.json"}
+    assert json.loads((tmp_path / "out/summary.json").read_text()) == json.loads(json.dumps(told))
+    page = (tmp_path / "out/index.html").read_text()
+    assert "<script" not in page and "one + two" in page
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_unit_counts_once(tmp_path):
+    one = study(tmp_path, "one", "bundled", [1, 2, 3])
+    two = study(tmp_path, "two", "bundled", [3, 4, 5])
+    with pytest.raises(StageError, match="one and two both have seed 3 of base bundled"):
+        pool.pool({"one": one, "two": two}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("base", "changed", "said"),
+    [
+        ("other", {"sft": {"epochs": 3.0}}, r"sft\.epochs = 3\.0 in two, .* in one"),
+        ("bundled", {"items": {"vqa": 7}}, r"items\.vqa = 7 in two, 1500 in one"),
+    ],
+)
+def test_studies_that_did_something_else_are_not_pooled(base, changed, said, tmp_path):
+    one = study(tmp_path, "one", "bundled", [1, 2, 3])
+    two = study(tmp_path, "two", base, [4, 5, 6], **changed)
+    with pytest.raises(StageError, match=said):
+        pool.pool({"one": one, "two": two}, tmp_path / "out")
+
+
+def test_one_alone_is_no_pool_and_a_folder_needs_params(tmp_path):
+    one = study(tmp_path, "one", "bundled", [1, 2, 3])
+    with pytest.raises(StageError, match="give two studies or more"):
+        pool.pool({"one": one}, tmp_path / "out")
+    with pytest.raises(StageError, match=f"is no export: it has no {share.PARAMS}"):
+        pool.pool({"one": (one[0], None), "two": one}, tmp_path / "out")
