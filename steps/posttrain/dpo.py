@@ -135,6 +135,5 @@ def _tuned(
         model, processor, items, images, steps, told.sft_rate, own, told.parts, **names
     )
     adapters.merged(trainer.model)
-    for name, weights in model.named_parameters():  # as they were before adapters froze them
-        weights.requires_grad_(budget.part(name) in told.parts)
+    save.trainable(model, told.parts)  # as it was before adapters froze it
     return steps, read

@@ -17,12 +17,26 @@ def begin(base: Path, parts: Sequence[str] = PARTS) -> tuple[Any, Any]:
     from steps.models import load
 
     model = load.vlm(base / "instruct")
-    for name, weights in model.named_parameters():
-        weights.requires_grad_(part(name) in parts)
+    trainable(model, parts)
     # By these classes accelerate puts weights in shares; it refuses one that the model has none of.
     there = {type(module).__name__ for module in model.modules()}
     model._no_split_modules = sorted(there.intersection(model._no_split_modules or ()))
     return model.train(), load.processor(base / "instruct")
+
+
+def trainable(model: Any, parts: Sequence[str]) -> None:
+    """Let `parts` of a model be trained, but for what of its tower no projector reads.
+
+    An optimiser has no state of weights without a gradient, and shares of weights cannot be gone on
+    with where it lacks any.
+    """
+    from steps.models import families
+
+    for name, weights in model.named_parameters():
+        weights.requires_grad_(part(name) in parts)
+    tower = dict(families.of(model).tower(model).named_parameters())
+    for name in families.unread(model):
+        tower[name].requires_grad_(False)
 
 
 def model(trained: Any, base: Path, out: Path) -> None:

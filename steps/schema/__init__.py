@@ -118,6 +118,7 @@ class Params(Section):
     seeds: Seeds
     bases: Annotated[dict[Name, Base], Field(min_length=1)]
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+    contrasts: list[Annotated[list[Name], Field(min_length=2, max_length=2)]]
     instruments: Annotated[list[Instrument], Field(min_length=1)]
     world: World
     recipe: Recipe

@@ -61,6 +61,12 @@ def disagreements(params: Params) -> Iterator[str]:
                 f"arms.{name}.seeds = {arm.seeds}: give all, or at most {len(params.seeds)}, as "
                 f"many as there are in seeds = {params.seeds}"
             )
+    for one, other in params.contrasts:
+        if one == other or not {one, other} <= set(params.arms):
+            yield (
+                f"contrasts: [{one}, {other}]: give two different arms, which are "
+                f"{', '.join(params.arms)}"
+            )
     whole = [name for name, arm in params.arms.items() if arm.seeds == "all"]
     if params.drift.reference not in whole:
         yield (

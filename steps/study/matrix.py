@@ -6,7 +6,7 @@ from typing import Any
 from steps.study import markup
 from steps.study.canvas import colours
 from steps.study.markup import text
-from steps.study.tables import REFERENCES
+from steps.study.tables import REFERENCES, changes
 
 SIGNS = {"none": "base", "sft": "SFT", "original": "original"}
 SIDES = ("original", "random", "pixels", "chance")
@@ -116,7 +116,7 @@ def strip(told: dict[str, Any], ends: tuple[float, float], base: float | None, c
 
 
 def cell(row: dict[str, Any], name: str, ends: tuple[float, float], fine: bool, colour: int) -> str:
-    """One arm under one instrument: mean, seeds, and what it differs by from base and SFT.
+    """One arm under one instrument: mean, seeds, and what it differs by.
 
     ends: of the row's strips. fine: two decimals, where the unit is not points.
     """
@@ -126,12 +126,10 @@ def cell(row: dict[str, Any], name: str, ends: tuple[float, float], fine: bool, 
     base = row["arms"].get("none", {}).get("mean")
     lines = [f'<b class="mean">{markup.shown(told["mean"], fine)}</b>']
     lines.append(strip(told, ends, base, colour))
-    for other in (*(REFERENCES if name != "none" else ()), "original"):
-        change = told.get(f"minus_{other}")
-        if change and change["mean"] is not None:
-            lines.append(
-                f'<span class="change"><i>− {SIGNS[other]}</i> {difference(change, fine)}</span>'
-            )
+    for other, change in changes(told).items():
+        if change["mean"] is not None and not (name == "none" and other in REFERENCES):
+            sign = text(SIGNS.get(other, other))
+            lines.append(f'<span class="change"><i>− {sign}</i> {difference(change, fine)}</span>')
     return "".join(lines)
 
 

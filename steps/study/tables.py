@@ -20,13 +20,15 @@ def results(found: Found, params: Any, base: str) -> list[dict[str, Any]]:
 
     All numbers are in the unit that is shown (points are shares times 100).
     """
-    told = []
-    for group in groups(found.names(base)):
-        rows = [_row(found, params, base, row) for row in group.rows]
-        told.append(
-            {"title": group.title, "caption": group.caption, "unit": group.unit, "rows": rows}
-        )
-    return told
+    return [
+        {
+            "title": group.title,
+            "caption": group.caption,
+            "unit": group.unit,
+            "rows": [_row(found, params, base, row) for row in group.rows],
+        }
+        for group in groups(found.names(base))
+    ]
 
 
 def _row(found: Found, params: Any, base: str, row: Row) -> dict[str, Any]:
@@ -37,8 +39,8 @@ def _row(found: Found, params: Any, base: str, row: Row) -> dict[str, Any]:
             arms[arm] = {"mean": _mean(own.values()), "seeds": own}
             arms[arm] |= {
                 f"minus_{other}": minus(own, seeds[other], params.report.confidence)
-                for other in REFERENCES
-                if other != arm and seeds.get(other)
+                for other in references(params, arm)
+                if seeds.get(other)
             }
     beside = {}
     for name, place in _places(found, base).items():
@@ -63,6 +65,12 @@ def _row(found: Found, params: Any, base: str, row: Row) -> dict[str, Any]:
         "arms": arms,
         "baselines": beside,
     }
+
+
+def references(params: Any, arm: str) -> list[str]:
+    """The arms that an arm is compared with: REFERENCES, and those of its `contrasts`."""
+    asked = (other for one, other in params.contrasts if one == arm)
+    return [other for other in dict.fromkeys((*REFERENCES, *asked)) if other != arm]
 
 
 def _places(found: Found, base: str) -> dict[str, str]:
@@ -110,6 +118,11 @@ def minus(one: dict[int, float], other: dict[int, float], confidence: float) -> 
     """The paired difference over the seeds that both have, with its t interval."""
     seeds = sorted(set(one) & set(other))
     return stats.plain([one[s] - other[s] for s in seeds], confidence)
+
+
+def changes(told: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """An arm's paired differences in a row, by what it is compared with."""
+    return {key.removeprefix("minus_"): c for key, c in told.items() if key.startswith("minus_")}
 
 
 def gaps(row: dict[str, Any]) -> dict[str, list[float]]:
@@ -163,12 +176,17 @@ def headline(found: Found, params: Any) -> dict[str, Any]:
     arms = [arm for arm in wide if any(have[b][arm] for b in bases)]
     sets = [set(have[b][a]) for b in bases for a in ["none", *arms]]
     seeds = sorted(set.intersection(*sets)) if sets else []
+    compared = {arm: (arm, "none") for arm in arms} | {
+        f"{one} − {other}": (one, other)
+        for one, other in params.contrasts
+        if {one, other} <= {"none", *arms}
+    }
     differences = {
-        arm: [_mean([have[b][arm][s] - have[b]["none"][s] for b in bases]) for s in seeds]
-        for arm in arms
+        name: [_mean([have[b][one][s] - have[b][other][s] for b in bases]) for s in seeds]
+        for name, (one, other) in compared.items()
     }
     n = len(seeds)
-    sd = stats.pooled(list(differences.values()))
+    sd = stats.pooled([differences[arm] for arm in arms])
     points = None if sd is None else stats.smallest(sd, n, report.power, report.confidence)
     by_arm = {
         arm: {
@@ -179,7 +197,7 @@ def headline(found: Found, params: Any) -> dict[str, Any]:
         if n > 1
     }
     power = f"{100 * report.power:g} % power"
-    what = f"{n} seed{'s' if n != 1 else ''} of {_counted(len(bases), 'base')}"
+    what = f"{n} seed{'s' if n != 1 else ''} of {len(bases)} base{'s' if len(bases) != 1 else ''}"
     if points is not None:
         can = f"finds differences of {points:.1f} points or more at {power}"
     else:
@@ -195,10 +213,6 @@ def headline(found: Found, params: Any) -> dict[str, Any]:
         "power": report.power,
         "confidence": report.confidence,
     }
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"one {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _mean(values: Any) -> float:

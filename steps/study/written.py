@@ -48,13 +48,12 @@ def results(groups: list[dict[str, Any]], arms: list[str]) -> str:
 
 
 def _cell(told: dict[str, Any] | None, fine: bool) -> str:
-    """Mean, and differences to the base and to SFT with their intervals."""
+    """Mean, and differences to what the arm is compared with, with their intervals."""
     if told is None:
         return "–"
     parts = [shown(told["mean"], fine)]
-    for other in (*tables.REFERENCES, "original"):
-        change = told.get(f"minus_{other}")
-        if change and change["mean"] is not None:
+    for other, change in tables.changes(told).items():
+        if change["mean"] is not None:
             ends = [shown(change[e], fine, True) for e in ("low", "high") if change[e] is not None]
             interval = f" [{', '.join(ends)}]" if ends else ""
             parts.append(f"− {other}: {shown(change['mean'], fine, True)}{interval}")

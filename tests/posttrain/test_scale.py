@@ -327,6 +327,39 @@ def test_notice_to_one_of_several_processes_ends_all_at_one_checkpoint(inputs, p
     assert loop.newest(told.run.checkpoints).name == "step-2"
 
 
+def halted(params, inputs, out):
+    """The same with weights in shares."""
+    if not ranks.main():
+        os.kill(os.getpid(), signal.SIGUSR1)
+    return shared(params, inputs, out)
+
+
+@pytest.mark.slow
+def test_weights_in_shares_go_on_where_they_were(inputs, params, tmp_path):
+    told = params(train={"processes": 2, "shard": True}, checkpoints=tmp_path / "kept")
+    told.run = dataclasses.replace(told.run, stage="sft")
+    told.run.checkpoints.mkdir()
+    (tmp_path / "whole").mkdir()
+    alone = params(train={"processes": 2, "shard": True})
+    alone.run = told.run.__class__(**vars(told.run) | {"checkpoints": None})
+    ranks.spread(shared, alone, inputs, tmp_path / "whole")
+    whole = load_file(tmp_path / "whole" / "model.safetensors")
+    halt.watch()
+    try:
+        with pytest.raises(halt.Halted):
+            ranks.spread(halted, told, inputs, tmp_path)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+    kept = loop.newest(told.run.checkpoints)
+    assert kept.name == "step-2"
+    (tmp_path / "out").mkdir()
+    metrics = ranks.spread(shared, told, inputs, tmp_path / "out")
+    assert metrics["budget/steps"] > 2
+    joined = load_file(tmp_path / "out" / "model.safetensors")
+    for name in whole:
+        assert torch.allclose(whole[name], joined[name], atol=2e-4), name
+
+
 def test_a_sampler_that_speaks_for_another_model_stops_the_run(
     inputs, params, tmp_path, monkeypatch
 ):

@@ -16,6 +16,8 @@ WRONG = [
     ("world.sprites", "photos", r"items\.novel_share = 0\.2: give 1, because"),
     ("instruments", ["forget", "vqa"], r"instruments = forget, vqa: forget .*, add classify"),
     ("arms.sighted.seeds", 9, r"arms\.sighted\.seeds = 9: give all, or at most 3, as many as"),
+    ("contrasts", [["grpo", "mine"]], r"contrasts: \[grpo, mine\]: give two different arms, which"),
+    ("contrasts", [["grpo", "grpo"]], r"contrasts: \[grpo, grpo\]: give two different arms, which"),
     ("drift.reference", "sighted", r"drift\.reference = 'sighted': give an arm .*: none, continue"),
     ("world.large", [16, 60], r"world\.large = \[16, 60\]: .* canvas of at least 77, and .* = 64"),
     ("world.small", [11, 49], r"world\.small = \[11, 49\]: objects of 49 pixels need a canvas"),

@@ -39,6 +39,7 @@ def settings(seeds=(0, 1, 2), arms=None, bases=("bundled",)):
         data=SimpleNamespace(source="world"),
         world=SimpleNamespace(sprites="drawn"),
         diff=SimpleNamespace(seeds=[seeds[0]], sites=["residual"], layers=[2]),
+        contrasts=[],
         report=SimpleNamespace(samples=6, confidence=0.95, power=0.8),
         run=SimpleNamespace(study="planted", stage="report", base=None, arm=None, seed=None),
     )
@@ -103,7 +104,7 @@ def plant(root, seeds=(0, 1, 2), bases=("bundled",), hostile=False):
     """Write the whole study below `root` (results/planted); returns the stage's inputs."""
     rng = np.random.default_rng(7)
     for base in bases:
-        finish(root / "base" / base, {"base/lenient": 0.67, "base/parameters": 2_300_000})
+        finish(root / "base" / base, {"parameters": 2_300_000})
     gallery = root.parent / "gallery"
     gallery.mkdir()
     pictures, drawn = scenes(rng, 6)
@@ -125,7 +126,7 @@ def plant(root, seeds=(0, 1, 2), bases=("bundled",), hostile=False):
         table["prompt"] = [f"what {k} is the object ? one word ." for k in table["kind"]]
         table["value"] = "red"
         table.to_parquet(questions / "vqa.parquet")
-        finish(questions, {"items/train": 1500, "items/vqa": 1500})
+        finish(questions, {"train/items": 1500, "vqa/items": 1500})
         for base in bases:
             here = f"{base}/seed{seed}"
             finish(root / "pairs" / here, {"pairs/kept": 1100, "pairs/dropped": 400})
@@ -142,7 +143,7 @@ def plant(root, seeds=(0, 1, 2), bases=("bundled",), hostile=False):
         folder.mkdir(parents=True)
         Image.fromarray(pictures[0]).resize((360, 200)).save(folder / "rotation.png")
         finish(folder, compare)
-    finish(root / "planted" / f"seed{seeds[0]}", {"planted/tenth/beyond/found": 0.9})
+    finish(root / "planted" / f"seed{seeds[0]}", {"planted/tenth/found/beyond": 0.9})
     stages = "base items pairs model classify segment vqa sharpen tokens baselines compare planted"
     return {stage: root / stage for stage in stages.split()}
 

@@ -1,7 +1,9 @@
 import pytest
 
-from steps.study import tables
+from steps.study import matrix, tables
+from steps.study.collect import Found
 from steps.study.markup import shown
+from tests.study.conftest import settings
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,17 @@ def test_differences_are_paired_by_seed():
     told = tables.minus({0: 5.0, 1: 7.0, 9: 100.0}, {1: 4.0, 0: 4.0, 3: 0.0}, 0.95)
     assert (told["mean"], told["n"]) == (2.0, 2)
     assert tables.minus({0: 1.0}, {1: 1.0}, 0.95)["n"] == 0
+
+
+def test_a_pair_of_contrasts_is_in_every_cell_of_its_first_arm():
+    found, params = Found(), settings()
+    params.contrasts = [["grpo", "dpo"]]
+    for arm, right in (("none", 0.5), ("dpo", 0.52), ("grpo", 0.55)):
+        for seed in params.seeds:
+            found.metrics["vqa", "bundled", arm, seed] = {"vqa/lenient": right + 0.001 * seed}
+    groups = tables.results(found, params, "bundled")
+    row = next(r for g in groups for r in g["rows"] if r["metric"] == "vqa/lenient")
+    assert row["arms"]["grpo"]["minus_dpo"]["mean"] == pytest.approx(3)
+    assert "minus_grpo" not in row["arms"]["dpo"] and "minus_dpo" not in row["arms"]["none"]
+    assert "<i>− dpo</i>" in matrix.cell(row, "grpo", (0, 100), False, 1)
+    assert "grpo − dpo" in tables.headline(found, params)["by_arm"]

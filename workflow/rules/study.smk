@@ -84,6 +84,7 @@ rule report:
             "seeds",
             "bases",
             "arms",
+            "contrasts",
             "instruments",
             "data.source",
             "world.sprites",

@@ -5,6 +5,7 @@ image. What its class wants beside these (types of tokens, grids, sizes) follows
 `given` adds it. Every module has the names that `NAMES` lists.
 """
 
+import re
 from functools import cache, wraps
 from types import ModuleType
 from typing import Any
@@ -56,6 +57,29 @@ def part(name: str) -> str:
     """Which of tower, projector and language a parameter belongs to, by its name, in any family."""
     found = {family.part(name) for family in FAMILIES.values()} - {"language"}
     return found.pop() if found else "language"
+
+
+def unread(model: Any) -> set[str]:
+    """Names of the tower's weights, within the tower, that its projector's input hangs not on.
+
+    Blocks above the one that is read, a pooling head, the norm behind them all where it is not
+    read, and what pre-training masked with. None where a projector reads several layers.
+    """
+    family, layer = of(model), of(model).layer(model.config)
+    if not isinstance(layer, int):
+        return set()
+    blocks = family.blocks(model.config)
+    kept = layer if layer >= 0 else blocks + 1 + layer
+    never = r".*mask_token|(vision_model\.)?head\..*"
+    if not (family.LAST and kept == blocks):
+        never += r"|(vision_model\.)?(post_)?layernorm\..*"
+
+    def above(name: str) -> bool:
+        block = re.search(r"\b(?:layers?|blocks)\.(\d+)\.", name)
+        return block is not None and int(block[1]) >= kept
+
+    names = (name for name, _ in family.tower(model).named_parameters())
+    return {name for name in names if above(name) or re.fullmatch(never, name)}
 
 
 def only(model: Any, what: str) -> None:
