@@ -20,15 +20,12 @@ def results(found: Found, params: Any, base: str) -> list[dict[str, Any]]:
 
     All numbers are in the unit that is shown (points are shares times 100).
     """
-    return [
-        {
-            "title": group.title,
-            "caption": group.caption,
-            "unit": group.unit,
-            "rows": [_row(found, params, base, row) for row in group.rows],
-        }
-        for group in groups(found.names(base))
-    ]
+    told = []
+    for group in groups(found.names(base)):
+        rows = [_row(found, params, base, row) for row in group.rows]
+        shown = {"title": group.title, "caption": group.caption, "unit": group.unit}
+        told.append(shown | {"rows": rows})
+    return told
 
 
 def _row(found: Found, params: Any, base: str, row: Row) -> dict[str, Any]:
@@ -172,8 +169,8 @@ def headline(found: Found, params: Any) -> dict[str, Any]:
     report, row = params.report, Row(PRIMARY, "")
     have = {b: {a: _seeds(found, b, a, row) for a in params.arms} for b in params.bases}
     bases = [b for b in have if have[b]["none"]]
-    wide = [arm for arm in everywhere(params) if arm != "none"]
-    arms = [arm for arm in wide if any(have[b][arm] for b in bases)]
+    there = [arm for arm in everywhere(params) if any(have[b][arm] for b in bases)]
+    arms = [arm for arm in there if arm != "none"]
     sets = [set(have[b][a]) for b in bases for a in ["none", *arms]]
     seeds = sorted(set.intersection(*sets)) if sets else []
     compared = {arm: (arm, "none") for arm in arms} | {
