@@ -24,7 +24,8 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup plan look study resume status export pool compare repro data-check tune card \
-  adopt verify report ui sync smollm gpu-check test quick lint types lock clean dvc-check dvc-fix
+  adopt verify report ui sync smollm gpu-check test quick lint types lock clean metrics dvc-check \
+  dvc-fix
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -124,6 +125,9 @@ lint: $(TESTS) ## style and format
 
 types: $(TESTS) ## static types
 	pyright --pythonpath $(VENV)/bin/python
+
+metrics: $(READY) ## write docs/metrics.md from what stages declare
+	python -m steps.study.glossary > docs/metrics.md
 
 dvc-check: $(READY) ## is dvc.yaml what the Snakemake rules say?
 	python -m steps dvc --check

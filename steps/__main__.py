@@ -20,6 +20,7 @@ VERBS = {
     "export": "put what a study found into one file without weights: results/<study>.tar.gz",
     "beside": "two results folders or exports side by side, on what is equal in them",
     "pool": "judge the claims on the units of several studies together: pool a b --to folder",
+    "noise": "what training on alone does to each claim's metric, and the units that it takes",
     "bundle": "put the bases that a study trained into models/, as bundled ones",
     "card": "write the model card of a study's bundled bases: models/<base>/README.md",
     "credit": "show a study's comparison of credit rules: docs/credit-<base>.md and .png",
@@ -115,6 +116,10 @@ def _parser() -> argparse.ArgumentParser:
         elif name == "pool":
             verb.add_argument("studies", nargs="+", help="studies by name, or exports")
             verb.add_argument("--to", default="results/pooled", help="folder of the page")
+        elif name == "noise":
+            verb.add_argument("studies", nargs="+", help="studies by name, or exports")
+            verb.add_argument("--units", type=int, required=True, help="units of the design")
+            verb.add_argument("--bases", type=int, default=1, help="bases among them; default 1")
         else:
             verb.add_argument("study", nargs="?", help="default: the one in params.yaml")
         if name == "plan":

@@ -91,6 +91,10 @@ def _steps(folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
     shutil.copytree(ROOT / "steps/study", folder / "steps/study", dirs_exist_ok=True)
+    for path in (ROOT / "steps").rglob("metrics.py"):  # what claims are checked against
+        target = folder / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
     for room in ("own", "judge"):  # what a plan looks at before anything runs
         shutil.copytree(ROOT / "steps/data" / room, folder / "steps/data" / room)
     for module in stages:

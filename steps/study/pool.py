@@ -30,52 +30,57 @@ OF_BASES = ("world", "items")
 NEEDED = ("manifest.json", "metrics.json")
 
 
-def pool(places: dict[str, tuple[Path, dict[str, Any] | None]], out: Path) -> dict[str, Any]:
+Places = dict[str, tuple[Path, dict[str, Any] | None]]
+"""By name a study's results folder, with its params, or an export, which has them inside (None)."""
+
+
+def pool(places: Places, out: Path) -> dict[str, Any]:
     """Judge all claims on the units of several studies; writes `out`, and returns its summary.
 
-    places: by name a results folder, with its params, or an export, which has them inside (None).
     `out` gets index.html, claims.md and summary.json, whole or not at all. Raises StageError that
     names what two studies have otherwise, or a unit that both have.
     """
     if len(places) < 2:
         raise StageError("give two studies or more to pool, as in make pool STUDIES='a b' TO=c")
+    found, every = joined(places)
+    told = judge.told(found, together(every), registry.read())
+    told["scope"] = "; ".join(dict.fromkeys(judge.scope(params) for params in every.values()))
+    summary = {
+        "studies": {
+            name: {"title": p.study.title, "bases": list(p.bases), "seeds": list(p.seeds)}
+            for name, p in every.items()
+        },
+        "params_sha256": _hash(next(iter(every.values()))),
+        "claims": told,
+    }
+    _write(summary, out)
+    return summary
+
+
+def joined(places: Places) -> tuple[Found, dict[str, Params]]:
+    """The metrics of several studies as those of one, and each one's params. Raises as `pool`."""
     studies = {name: _read(name, place, told) for name, (place, told) in places.items()}
     first, *others = studies
     for other in others:
         _alike(first, studies[first][0], other, studies[other][0])
     found, source = Found(), {}
     for name, (_, metrics) in studies.items():
-        for where, values in metrics.items():
-            stage, base, _, seed = where
-            if (
-                base is not None
-                and seed is not None
-                and source.setdefault((base, seed), name) != name
-            ):
+        for (stage, base, arm, seed), values in metrics.items():
+            unit = (base, seed)
+            if None not in unit and source.setdefault(unit, name) != name:
                 raise StageError(
-                    f"{source[base, seed]} and {name} both have seed {seed} of base {base}: a unit "
+                    f"{source[unit]} and {name} both have seed {seed} of base {base}: a unit "
                     "counts once, leave one of them out"
                 )
-            found.metrics[stage if base else f"{stage} of {name}", *where[1:]] = values
-    every = [params for params, _ in studies.values()]
-    together = every[0].model_copy(
-        update={
-            "bases": {base: of for params in every for base, of in params.bases.items()},
-            "seeds": sorted({seed for params in every for seed in params.seeds}),
-        }
-    )
-    told = judge.told(found, together, registry.read())
-    told["scope"] = "; ".join(dict.fromkeys(judge.scope(params) for params in every))
-    summary = {
-        "studies": {
-            name: {"title": p.study.title, "bases": list(p.bases), "seeds": list(p.seeds)}
-            for name, (p, _) in studies.items()
-        },
-        "params_sha256": _hash(every[0]),
-        "claims": told,
-    }
-    _write(summary, out)
-    return summary
+            found.metrics[stage if base else f"{stage} of {name}", base, arm, seed] = values
+    return found, {name: params for name, (params, _) in studies.items()}
+
+
+def together(every: dict[str, Params]) -> Params:
+    """Params as of one study of all bases and seeds."""
+    bases = {base: of for params in every.values() for base, of in params.bases.items()}
+    seeds = sorted({seed for params in every.values() for seed in params.seeds})
+    return next(iter(every.values())).model_copy(update={"bases": bases, "seeds": seeds})
 
 
 def _read(name: str, place: Path, told: dict[str, Any] | None) -> tuple[Params, Any]:

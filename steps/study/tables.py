@@ -194,7 +194,8 @@ def headline(found: Found, params: Any) -> dict[str, Any]:
         if n > 1
     }
     power = f"{100 * report.power:g} % power"
-    what = f"{n} seed{'s' if n != 1 else ''} of {len(bases)} base{'s' if len(bases) != 1 else ''}"
+    many = "one base" if len(bases) == 1 else f"{len(bases)} bases"
+    what = f"{n} seed{'s' if n != 1 else ''} of {many}"
     if points is not None:
         can = f"finds differences of {points:.1f} points or more at {power}"
     else:

@@ -74,23 +74,35 @@ def status(options: argparse.Namespace) -> None:
 
 def pool(options: argparse.Namespace) -> None:
     """Judge the claims on the units of several studies together, and print what came out."""
-    import yaml
-
     from steps.study.pool import pool as join
 
-    places: dict[str, tuple[Path, dict[str, Any] | None]] = {}
-    for name in options.studies:
-        if Path(name).is_file():
-            places[Path(name).name.removesuffix(".tar.gz")] = (Path(name), None)
-            continue
-        found = plan(name)
-        places[found.params.study.name] = (
-            Path(found.results),
-            yaml.safe_load(found.path.read_text()),
-        )
-    told = join(places, Path(options.to))
+    told = join(_places(options.studies), Path(options.to))
     count = Counter(row["verdict"] for row in told["claims"]["rows"])
     print(f"{options.to}/index.html: " + ", ".join(f"{n} {word}" for word, n in count.items()))
+
+
+def noise(options: argparse.Namespace) -> None:
+    """Print the noise of each claim's metric, and the units that its size of interest takes."""
+    from steps.study.claims import registry
+    from steps.study.claims.noise import table
+    from steps.study.pool import joined, together
+
+    found, every = joined(_places(options.studies))
+    print(table(found, together(every), registry.read(), options.units, options.bases), end="")
+
+
+def _places(studies: list[str]) -> dict[str, tuple[Path, dict[str, Any] | None]]:
+    """Where studies, by name, and exports, by path, are, as `steps.study.pool` takes them."""
+    from steps.params import read_yaml
+
+    places: dict[str, tuple[Path, dict[str, Any] | None]] = {}
+    for name in studies:
+        if Path(name).is_file():
+            places[Path(name).name.removesuffix(".tar.gz")] = (Path(name), None)
+        else:
+            found = plan(name)
+            places[found.params.study.name] = (Path(found.results), read_yaml(found.path))
+    return places
 
 
 def export(options: argparse.Namespace) -> None:

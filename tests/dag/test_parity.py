@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from steps.study import glossary
 from steps.study.dvc import CHECK
 from tests import smoke
 
@@ -38,6 +39,15 @@ def test_after_one_engine_the_other_has_nothing_to_do(engine, request):
     assert re.findall(r"Running stage '.*:(\w+)", dry.stdout + dry.stderr) == [CHECK]
     dry = smoke.call(folder, "snakemake", "--dry-run")
     assert dry.returncode == 0 and "Nothing to be done" in dry.stdout + dry.stderr, dry.stdout
+
+
+def test_every_metric_of_every_stage_is_declared(by_snakemake):
+    lacking = []
+    for out, facts in smoke.manifests(by_snakemake).items():
+        names = json.loads((by_snakemake / smoke.RESULTS / out / "metrics.json").read_text())
+        own = facts["stage"]
+        lacking += [f"{own}: {n}" for n in names if own not in dict(glossary.fitting(n))]
+    assert lacking == []
 
 
 def test_snakemakes_own_report_holds_the_page_and_its_figures(by_snakemake, tmp_path):

@@ -57,6 +57,11 @@ def scope(params: Any) -> str:
     return SCOPES["files" if params.data.source == "files" else params.world.sprites]
 
 
+def spelt(term: Term) -> str:
+    """A term's metrics as an effect spells them."""
+    return f"{{{','.join(term.metrics)}}}" if term.metrics[1:] else term.metrics[0]
+
+
 def dosed(effect: str, found: Any, params: Any, unit: str) -> dict[str, list[list[float]]]:
     """For each arm, seed by seed: how far it moved the tower, and what it gained over the base.
 
@@ -65,7 +70,7 @@ def dosed(effect: str, found: Any, params: Any, unit: str) -> dict[str, list[lis
     first = next((term for term in parsed(effect) if term.metrics), None)
     if first is None or first.arm is None:
         return {}
-    metric = f"{{{','.join(first.metrics)}}}" if first.metrics[1:] else first.metrics[0]
+    metric = spelt(first)
     told = {}
     for arm in params.arms:
         gain, _ = units(f"{arm}:{metric} - none:{metric}", found, params, unit)

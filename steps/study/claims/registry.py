@@ -8,7 +8,6 @@ metric is the base's own; a number stands for itself. `{a,b}` is the mean over a
 
 import re
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,16 +16,11 @@ from pydantic import Field, ValidationError, field_validator
 from steps.params import ParamsError, read_yaml
 from steps.schema.errors import sentence
 from steps.schema.section import Section
+from steps.study import glossary
 
 FOLDER = Path("workflow/claims")
 PRIMARY = 5
 """Most primary claims of a paper."""
-HEADS = {
-    *"budget classify compare controls dose drift forget gaze heads intervene localise".split(),
-    *"logged pairs pca proj quality reuse segment sharpen spatial stability swap".split(),
-    *"tokens train turned vqa".split(),
-}
-"""What the names of metrics begin with."""
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _TERM = re.compile(r"(?:([0-9.]+)\*)?([A-Za-z0-9_-]*):(\S+)")
 
@@ -56,17 +50,10 @@ def parsed(effect: str) -> list[Term]:
         if not found:
             raise ValueError(f"{effect!r}: {word!r} is no arm:metric, as in dpo:vqa/lenient")
         weight, arm, metric = found.groups()
-        terms.append(Term(sign * float(weight or 1), arm or None, tuple(_spread(metric))))
+        terms.append(Term(sign * float(weight or 1), arm or None, tuple(glossary.spread(metric))))
     if not terms or len(words) % 2 == 0:
         raise ValueError(f"{effect!r}: give arm:metric, and others behind + or -")
     return terms
-
-
-def _spread(metric: str) -> list[str]:
-    """`a/{b,c}/d` as a/b/d and a/c/d; `{site}` stays."""
-    parts = re.split(r"\{([^{}]*,[^{}]*)\}", metric)
-    choices = [part.split(",") if i % 2 else [part] for i, part in enumerate(parts)]
-    return ["".join(some) for some in product(*choices)]
 
 
 Effect = Annotated[str, Field(min_length=3)]
@@ -127,8 +114,8 @@ def files(folder: Path = FOLDER) -> list[str]:
 def read(folder: Path = FOLDER) -> dict[str, Paper]:
     """Every paper by its file's name. Raises ParamsError that names file, claim and what is wrong.
 
-    Wrong is also a metric of a stage that does not exist, an arm that the file does not list, and
-    more than PRIMARY primary claims of a paper.
+    Wrong is also a metric that no stage declares, an arm that the file does not list, and more than
+    PRIMARY primary claims of a paper.
     """
     papers = {}
     for path in map(Path, files(folder)):
@@ -152,11 +139,12 @@ def _checked(path: Path, paper: Paper) -> None:
                         f"{path}: {number}: {term.arm!r} is none of the file's arms, which are "
                         f"{', '.join(paper.arms)}: add it there, or spell it as there"
                     )
-                for head in {metric.split("/")[0] for metric in term.metrics} - HEADS:
-                    raise ParamsError(
-                        f"{path}: {number}: no stage measures {head}/...; there are "
-                        f"{', '.join(sorted(HEADS))}"
-                    )
+                for metric in term.metrics:
+                    if not glossary.known(metric):
+                        raise ParamsError(
+                            f"{path}: {number}: no stage measures {metric}: the nearest that one "
+                            f"does is {glossary.nearest(metric)}; docs/metrics.md lists all"
+                        )
     primary = [number for number, claim in paper.claims.items() if claim.primary]
     if len(primary) > PRIMARY:
         raise ParamsError(f"{path}: {len(primary)} primary claims; decide on at most {PRIMARY}")

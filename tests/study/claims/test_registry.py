@@ -46,7 +46,13 @@ def written(folder, **claim):
     ("claim", "said"),
     [
         ({"effect": "dpo:vqa/lenient - dop:vqa/lenient"}, "'dop' is none of the file's arms"),
-        ({"controls": {"format": "dpo:vqq/strict"}}, "no stage measures vqq"),
+        (
+            {"controls": {"format": "dpo:vqq/strict"}},
+            "no stage measures vqq/strict: the nearest that one does is vqa/strict",
+        ),
+        ({"effect": "dpo:vqa/lenientt"}, "vqa/lenientt: .* is vqa/lenient;"),
+        ({"sees": ":compare/{site}/byeond/x"}, "is compare/{site}/beyond/x;"),
+        ({"effect": "dpo:vqa/kind/{color,fact}/lenient - sft:vqa/kind/fact/lenent"}, "fact/lenent"),
         ({"effect": None}, "give either effect or why_not"),
         ({"why_not": "too large"}, "give either effect or why_not"),
         ({"sign": 2}, "claims.E1.sign"),

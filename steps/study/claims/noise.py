@@ -1,0 +1,40 @@
+"""Before any arm is looked at: what training on alone does to each claim's metric, and how many
+units its size of interest takes.
+
+The noise is the spread over units of `continue` minus `none`: a model trained on in its own
+mixture, as long as the arms are, has nothing to learn that could make one seed unlike another.
+"""
+
+from typing import Any
+
+from steps.study import stats
+from steps.study.claims import decide, judge
+from steps.study.claims.registry import Paper, parsed
+from steps.study.tables import markdown
+
+HEAD = ("claim", "metric", "units", "SD", "of interest", "found at", "units it takes")
+
+
+def table(found: Any, params: Any, papers: dict[str, Paper], units: int, bases: int) -> str:
+    """A Markdown row for each claim about arms: SD, smallest effect of interest, units it takes.
+
+    units, bases: of the design. `found at` is the power that these units give it.
+    """
+    rows = []
+    for name, paper in papers.items():
+        for number, claim in paper.claims.items():
+            terms = [t for t in parsed(claim.effect) if t.metrics] if claim.effect else []
+            if not terms or terms[0].arm is None:
+                continue
+            metric = judge.spelt(terms[0])
+            own, _ = judge.units(f"continue:{metric} - none:{metric}", found, params, claim.unit)
+            one = decide.estimate({base: list(of.values()) for base, of in own.items()})
+            if one is None or one.error is None:
+                continue
+            sd = one.error * one.n**0.5
+            takes = decide.enough(one, claim.interest, bases)
+            power = stats.power(claim.interest, sd, units, 1 - decide.ALPHA, units - bases)
+            shown = [f"{number}{' (primary)' if claim.primary else ''}", metric, str(one.n)]
+            figures = [f"{sd:.3g}", f"{claim.interest:g}", f"{power:.2f}", str(takes or "–")]
+            rows.append([f"{name} {shown[0]}", *shown[1:], *figures])
+    return markdown(list(HEAD), rows)
