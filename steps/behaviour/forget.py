@@ -17,7 +17,7 @@ base's is what post-training forgot.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -44,27 +44,66 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     answer), probe_right, kind (the label) and, where the set has it, novel. Returns the shares of
     `summary`. Raises StageError where the probes' answers are not about these images.
     """
-    told, who = params.forget, params.run
+    told = params.forget
+    about = _about(inputs, told.images)
+    images = np.load(inputs["probes"] / "classify_images.npy", mmap_mode="r", allow_pickle=False)
+    pictures = images[about.asked["row"].to_numpy()]
+    model = load.vlm(inputs["model"]).to(load.device())
+    processor = load.processor(inputs["model"])
+    texts, _ = vqa.ask(model, processor, about.asked, pictures, told.batch, told.max_tokens)
+    return _judged(about, texts, params.run, out)
+
+
+def rescored(params: Any, inputs: dict[str, Path], kept: Path, out: Path) -> dict[str, float]:
+    """What `run` writes and returns, from the answers in the folder `kept`.
+
+    inputs: probes and classify. Raises StageError as `run` does, and where there are not as many
+    answers as questions.
+    """
+    about = _about(inputs, params.forget.images)
+    whole = pd.read_parquet(kept / "items.parquet").set_index(["kind", "item"])["raw"]
+    texts: list[str] = []
+    groups: Any = about.asked.groupby(["row", "label"], sort=False)
+    for (row, label), part in groups:
+        said = whole.get((label, _item(row)))
+        lines = [] if said is None else [said] if len(part) == 1 else said.split("\n")
+        if len(lines) != len(part):
+            raise StageError(
+                f"{kept / 'items.parquet'} has not {len(part)} answers on the {label} of "
+                f"{_item(row)}: they were to other questions"
+            )
+        texts += lines
+    return _judged(about, texts, params.run, out)
+
+
+class _About(NamedTuple):
+    """Test images' labels, by row of the probe set; each label's classes and probe; questions."""
+
+    table: pd.DataFrame
+    classes: dict[str, set[str]]
+    known: dict[str, np.ndarray]
+    asked: pd.DataFrame
+
+
+def _about(inputs: dict[str, Path], count: int) -> _About:
+    """What is asked on `count` of the probes' test images, and what the probe calls them."""
     table = pd.read_parquet(inputs["probes"] / "classify.parquet")
     labels = json.loads((inputs["probes"] / "probes.json").read_text())["classify"]["asked"]
     classes = {label: set(table[label]) for label in labels}
     test = np.flatnonzero(table["split"] == "test")
-    test = test[vqa.evenly(told.images, len(test))]
-    table = table.iloc[test]
+    table = table.iloc[test[vqa.evenly(count, len(test))]]
     known = {label: probed(inputs["classify"], table[label], label) for label in labels}
-    asked = questions(table, labels)
-    images = np.load(inputs["probes"] / "classify_images.npy", mmap_mode="r", allow_pickle=False)
-    pictures = images[asked["row"].to_numpy()]
-    model = load.vlm(inputs["model"]).to(load.device())
-    processor = load.processor(inputs["model"])
-    asked["raw"], _ = vqa.ask(model, processor, asked, pictures, told.batch, told.max_tokens)
-    scored = pd.concat(
-        [
-            score(table, label, asked[asked["label"] == label], known[label], classes[label])
-            for label in labels
-        ],
-        ignore_index=True,
-    )
+    return _About(table, classes, known, questions(table, labels))
+
+
+def _judged(about: _About, texts: list[str], who: Any, out: Path) -> dict[str, float]:
+    """Write items.parquet of the answers to all that is asked; returns its `summary`."""
+    asked = about.asked.assign(raw=texts)
+    parts = [
+        score(about.table, label, asked[asked["label"] == label], about.known[label], classes)
+        for label, classes in about.classes.items()
+    ]
+    scored = pd.concat(parts, ignore_index=True)
     signed(scored, who).to_parquet(out / "items.parquet", index=False)
     metrics = summary(scored)
     log.metric("forget/gap", metrics["forget/gap"], 0)

@@ -76,6 +76,24 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     return {f"gaze/{name}": value for name, value in found.items()}
 
 
+def rescored(params: Any, inputs: dict[str, Path], kept: Path, out: Path) -> dict[str, float]:
+    """What `run` returns of questions, from the tables in the folder `kept`.
+
+    Not kept is how often each head hits in each question, which `gaze/heads/...` rests on, and
+    nothing of the untrained model.
+    """
+    del inputs, out
+    scored, looks, every, rows = (
+        pd.read_parquet(kept / f"{name}.parquet") for name in ("items", "looks", "heads", "kept")
+    )
+    picked = every.pivot(index="layer", columns="head", values="picked").to_numpy(bool)
+    rng = np.random.default_rng(params.run.seed or 0)
+    for _ in range(params.gaze.draws):  # so that the intervals' draws are those of `run`
+        cuts.rivals(picked, rng)
+    found = heads.where(looks) | cuts.drops(scored, rng) | _curve(rows, looks["item"].nunique())
+    return {f"gaze/{name}": value for name, value in found.items()}
+
+
 def _patches(model: Any, table: pd.DataFrame, pictures: np.ndarray) -> np.ndarray:
     """How far each image token lies in its question's boxes, [items, N]."""
     side = square(model, "gaze")

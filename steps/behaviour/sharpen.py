@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steps.behaviour.vqa import evenly
+from steps.behaviour.vqa import evenly, known
 from steps.data.judge.judge import PASSED, Judge
 from steps.models import load
 from steps.models.draws import Drawer
+from steps.stage import StageError
 from steps.whose import signed
 
 
@@ -35,7 +36,25 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     model = load.vlm(inputs["model"]).to(load.device())
     drawer = Drawer(model, load.processor(inputs["model"]), told, who.seed or 0)
     answers = drawer.draw(table, images, [""] * len(table))
-    scored = score(table, answers, Judge(inputs["items"]))
+    return _written(score(table, answers, Judge(inputs["items"])), who, out)
+
+
+def rescored(params: Any, inputs: dict[str, Path], kept: Path, out: Path) -> dict[str, float]:
+    """What `run` writes and returns, from the draws in the folder `kept`.
+
+    inputs: items alone. Raises StageError for draws of other questions, or another number of them.
+    """
+    whole = pd.read_parquet(kept / "items.parquet", columns=["item", "raw"])
+    answers = [text.split("\n") for text in whole["raw"]]
+    if any(len(draws) != params.sharpen.draws for draws in answers):
+        raise StageError(
+            f"{kept / 'items.parquet'} has not {params.sharpen.draws} draws a question"
+        )
+    table = known(inputs["items"], "vqa", whole["item"])
+    return _written(score(table, answers, Judge(inputs["items"])), params.run, out)
+
+
+def _written(scored: pd.DataFrame, who: Any, out: Path) -> dict[str, float]:
     signed(scored, who).to_parquet(out / "items.parquet", index=False)
     return {
         "sharpen/draw": float(scored["lenient"].mean()),

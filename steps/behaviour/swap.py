@@ -67,10 +67,39 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     metrics = {f"decay/{name}": value for name, value in decay._asdict().items()}
     metrics |= {f"decay/mass/{layer}": float(mass) for layer, mass in enumerate(masses)}
     metrics["decay/peak"] = max(merge.decaying(decay, len(masses), 1.0))
+    metrics = {f"swap/{name}": value for name, value in metrics.items()}
+    return metrics | summary(found, told, table["image"].to_numpy(), who.seed or 0)
+
+
+def rescored(params: Any, inputs: dict[str, Path], kept: Path, out: Path) -> dict[str, float]:
+    """What `run` writes and returns but `swap/decay/...`, from the answers in the folder `kept`.
+
+    inputs: items alone. Raises StageError for answers to other questions than theirs.
+    """
+    told, who, judge = params.swap, params.run, Judge(inputs["items"])
+    whole, found, images = pd.read_parquet(kept / "items.parquet"), {}, np.array([])
+    for name, rows in whole.groupby("instrument", sort=False):
+        table = vqa.known(inputs["items"], "vqa", rows["item"])
+        found[str(name)] = vqa.score(table, rows["raw"].tolist(), judge)
+        if told.margin:
+            found[str(name)]["margin"] = rows["margin"].to_numpy()
+        images = table["image"].to_numpy()  # all are asked the same questions
+    write(found, who, out)
+    return summary(found, told, images, who.seed or 0)
+
+
+def summary(
+    found: dict[str, pd.DataFrame], told: Any, images: np.ndarray, seed: int
+) -> dict[str, float]:
+    """Metrics of what each model answered: levels and `figures`, of answers and of margins.
+
+    found: `vqa.score` by instrument, all of the same questions. images [N]: of each question.
+    """
+    metrics = {}
     for column in ("lenient", "margin") if told.margin else ("lenient",):
         values = {name: rows[column].to_numpy(float) for name, rows in found.items()}
         levels = {f"{column}/{cell}": float(values[f"swap_{cell}"].mean()) for cell in CELLS}
-        effects = figures(values, told.merges, table["image"].to_numpy(), who.seed or 0)
+        effects = figures(values, told.merges, images, seed)
         head = "margin/" if column == "margin" else ""
         metrics |= levels | {f"{head}{name}": value for name, value in effects.items()}
     return {f"swap/{name}": value for name, value in metrics.items()}

@@ -43,22 +43,40 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     processor = load.processor(inputs["model"])
     generator = torch.Generator().manual_seed(who.seed or 0)
     words = measured(model, processor, table, pictures, told, generator)
-    scores = judged(words, told.share, MEASURES)
-    parts = {"": words, "text/": measured(model, processor, table, None, told)}
+    parts = {"text/": measured(model, processor, table, None, told)}
     if who.arm == "none":  # an untrained model is the same beside every arm
         untrained = load.untrained(model, who.seed or 0)
         parts["untrained/"] = measured(untrained, processor, table, pictures, told)
+    found = _written(words, told.share, who, out)
+    for head, part in parts.items():
+        found |= _tied(head, part)
+        told_apart = judged(part, told.share, ["density"])["auroc"]
+        found[f"tokens/{head}density/auroc"] = float(told_apart.mean())
+    return found
+
+
+def rescored(params: Any, inputs: dict[str, Path], kept: Path, out: Path) -> dict[str, float]:
+    """What `run` writes and returns of the model itself, from its words in the folder `kept`.
+
+    Of the nulls, `tokens/text/...` and `tokens/untrained/...`, no words are kept.
+    """
+    words = pd.read_parquet(kept / "tokens.parquet")
+    return _written(words, params.tokens.share, params.run, out)
+
+
+def _written(words: pd.DataFrame, share: float, who: Any, out: Path) -> dict[str, float]:
+    """Write both tables of the model's words; returns its metrics."""
+    scores = judged(words, share, MEASURES)
     words.to_parquet(out / "tokens.parquet", index=False)
     signed(scores, who).to_parquet(out / "items.parquet", index=False)
-    found = _means(scores)
-    for head, part in parts.items():
-        found |= {f"tokens/{head}{name}": value for name, value in levels(part).items()}
-        kinds = two_kinds(part["density"].to_numpy())
-        found |= {f"tokens/{head}two/{name}": value for name, value in kinds.items()}
-        if head:
-            told_apart = judged(part, told.share, ["density"])["auroc"]
-            found[f"tokens/{head}density/auroc"] = float(told_apart.mean())
-    return found | {f"tokens/overlap/{k}": v for k, v in overlaps(words, told.share).items()}
+    found = _means(scores) | _tied("", words)
+    return found | {f"tokens/overlap/{k}": v for k, v in overlaps(words, share).items()}
+
+
+def _tied(head: str, words: pd.DataFrame) -> dict[str, float]:
+    """`levels` and `two_kinds` of words, under `tokens/<head>`."""
+    kinds = {f"two/{name}": v for name, v in two_kinds(words["density"].to_numpy()).items()}
+    return {f"tokens/{head}{name}": value for name, value in (levels(words) | kinds).items()}
 
 
 def measured(

@@ -19,6 +19,7 @@ from steps.behaviour.margin import margins
 from steps.data.judge.judge import Judge
 from steps.models import load
 from steps.models.look import Looked
+from steps.stage import StageError
 from steps.track import log
 from steps.whose import signed
 
@@ -43,17 +44,45 @@ def run(params, inputs, out: Path) -> dict[str, float]:
     for instrument, (rows, pictures) in views.items():
         margin = vqa.margin and instrument == "vqa"
         texts, odds = ask(model, processor, rows, pictures, vqa.batch, vqa.max_tokens, margin)
-        part = score(rows, texts, judge)
-        if instrument in ("vqa", "vqa_far"):
-            part = part.join(coherence.judged(rows, texts))
-        part.insert(0, "instrument", instrument)
-        if margin:
-            part["margin"] = odds
-        parts.append(part)
-        log.metric(f"{instrument}/lenient", part["lenient"].mean(), 0)
+        parts.append(judged(instrument, rows, texts, judge, odds if margin else None))
+        log.metric(f"{instrument}/lenient", parts[-1]["lenient"].mean(), 0)
+    return _written(parts, who, out)
+
+
+def rescored(params, inputs, kept: Path, out: Path) -> dict[str, float]:
+    """What `run` writes and returns, from the answers and margins in the folder `kept`.
+
+    inputs: items alone. Raises StageError for answers to other questions than theirs.
+    """
+    vqa, judge, parts = params.vqa, Judge(inputs["items"]), []
+    whole = pd.read_parquet(kept / "items.parquet")
+    for instrument, part in whole.groupby("instrument", sort=False):
+        name = "far" if instrument == "vqa_far" else vqa.items
+        rows = known(inputs["items"], name, part["item"])
+        odds = part["margin"].to_numpy() if vqa.margin and instrument == "vqa" else None
+        parts.append(judged(str(instrument), rows, part["raw"].tolist(), judge, odds))
+    return _written(parts, params.run, out)
+
+
+def _written(parts: list[pd.DataFrame], who, out: Path) -> dict[str, float]:
     scored = pd.concat(parts, ignore_index=True)
     signed(scored, who).to_parquet(out / "items.parquet", index=False)
     return summary(scored)
+
+
+def known(items: Path, name: str, ids: pd.Series) -> pd.DataFrame:
+    """The rows of a table of questions that these items are, in their order.
+
+    Raises StageError where one of them is not in it.
+    """
+    table = pd.read_parquet(items / f"{name}.parquet")
+    at = pd.Index(table["item"]).get_indexer(ids)
+    if (at < 0).any():
+        raise StageError(
+            f"{items}/{name}.parquet has no question {ids.iloc[at.argmin()]}, which was answered: "
+            "these are other items"
+        )
+    return table.iloc[at].reset_index(drop=True)
 
 
 def questions(items: Path, name: str) -> tuple[pd.DataFrame, np.ndarray]:
@@ -109,6 +138,21 @@ def batches(forms: pd.Series, size: int) -> Iterator[np.ndarray]:
     for form in sorted(set(forms)):
         rows = order[forms.to_numpy()[order] == form]
         yield from (rows[i : i + size] for i in range(0, len(rows), size))
+
+
+def judged(
+    instrument: str,
+    rows: pd.DataFrame,
+    texts: list[str],
+    judge: Judge,
+    odds: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """The rows of items.parquet of one instrument: `score`, what rationales are worth, margins."""
+    part = score(rows, texts, judge)
+    if instrument in ("vqa", "vqa_far"):
+        part = part.join(coherence.judged(rows, texts))
+    part.insert(0, "instrument", instrument)
+    return part if odds is None else part.assign(margin=odds)
 
 
 def score(rows: pd.DataFrame, texts: list[str], judge: Judge | None = None) -> pd.DataFrame:

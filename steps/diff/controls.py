@@ -50,13 +50,27 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
             frame = turned.arrow(site, PARENT, children[name], seen[name])
             frames.append(pd.DataFrame({"which": which, "site": name}, frame.index).join(frame))
             found = turned.moved(site, CELL, seen[name])
-            found |= turned.summary(frame, params.run.seed)
             metrics |= {f"controls/{name}/{which}/{key}": value for key, value in found.items()}
             log.text(f"controls: {name}, {which} moved by {found['moved']:.4f} of the variance")
     table = pd.concat(frames, ignore_index=True)
     table.to_parquet(out / "controls.parquet", index=False)
+    return metrics | figures(table, params.run.seed)
+
+
+def rescored(params: Any, inputs: dict[str, Path], kept: Path, out: Path) -> dict[str, float]:
+    """What `run` returns but `controls/.../moved...`, from the features in the folder `kept`."""
+    del inputs, out
+    return figures(pd.read_parquet(kept / "controls.parquet"), params.run.seed)
+
+
+def figures(table: pd.DataFrame, seed: int) -> dict[str, float]:
+    """`turned.summary` of each site and model of controls.parquet, and each site's `contrasts`."""
+    metrics = {}
     for name, rows in table.groupby("site", sort=False):
-        found = contrasts(rows, params.run.seed)
+        for which, frame in rows.groupby("which", sort=False):
+            found = turned.summary(frame, seed)
+            metrics |= {f"controls/{name}/{which}/{key}": value for key, value in found.items()}
+        found = contrasts(rows, seed)
         metrics |= {f"controls/{name}/{key}": value for key, value in found.items()}
     return metrics
 

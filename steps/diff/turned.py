@@ -42,11 +42,27 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     for name, site in of.items():
         frame = arrow(site, PARENT, children[name], seen[name])
         frames.append(frame.assign(site=name)[["site", *frame.columns]])
-        found = moved(site, CELL, seen[name]) | summary(frame, params.run.seed)
+        found = moved(site, CELL, seen[name])
         metrics |= {f"turned/{name}/{key}": value for key, value in found.items()}
         log.text(f"turned: {name}, moved by {found['moved']:.4f} of the variance")
-    pd.concat(frames, ignore_index=True).to_parquet(out / "turned.parquet", index=False)
-    return metrics
+    table = pd.concat(frames, ignore_index=True)
+    table.to_parquet(out / "turned.parquet", index=False)
+    return metrics | figures(table, params.run.seed)
+
+
+def rescored(params: Any, inputs: dict[str, Path], kept: Path, out: Path) -> dict[str, float]:
+    """What `run` returns but `turned/<site>/moved...`, from the features in the folder `kept`."""
+    del inputs, out
+    return figures(pd.read_parquet(kept / "turned.parquet"), params.run.seed)
+
+
+def figures(table: pd.DataFrame, seed: int) -> dict[str, float]:
+    """`summary` of each site of turned.parquet."""
+    return {
+        f"turned/{site}/{key}": value
+        for site, frame in table.groupby("site", sort=False)
+        for key, value in summary(frame, seed).items()
+    }
 
 
 def arrow(site: Site, parent: str, child: Any, x: Tensor) -> pd.DataFrame:

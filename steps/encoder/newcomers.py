@@ -29,6 +29,10 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     return metrics
 
 
+rescored = reuse.rescored
+"""Its tables are those of `reuse`, with prefixes."""
+
+
 def _tower(inputs: dict[str, Path], name: str) -> Any:
     """An encoder, read at its last block, without a pooling head."""
     import torch

@@ -70,11 +70,47 @@ def row(
         part.insert(0, "instrument", instrument)
         parts.append(part)
     scored = pd.concat(parts, ignore_index=True)
-    metrics = summary(scored)
-    for name, line in losses.items():
-        metrics[f"reuse/loss/{name}"] = sum(line[-LAST:]) / len(line[-LAST:])
+    metrics = figures(scored, losses)
     log.metric("reuse/lenient", metrics["reuse/lenient"], 0)
     return metrics, scored, losses
+
+
+def rescored(params: Any, inputs: dict[str, Path], kept: Path, out: Path) -> dict[str, float]:
+    """What `run` writes and returns, from the answers and losses in the folder `kept`.
+
+    inputs: items alone. Also of `newcomers`, but for the sizes of encoders. Raises StageError for
+    answers to other questions than theirs.
+    """
+    from steps.behaviour import vqa
+
+    whole = pd.read_parquet(kept / "items.parquet")
+    lines = json.loads((kept / "losses.json").read_text())
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for name, rows in whole.groupby("instrument", sort=False):
+        place, stroke, instrument = str(name).rpartition("/")
+        table = vqa.known(Path(inputs["items"]), "vqa", rows["item"])
+        part = vqa.score(table, rows["raw"].tolist())
+        part.insert(0, "instrument", instrument)
+        parts.setdefault(place + stroke, []).append(part)
+    scored = {place: pd.concat(tables, ignore_index=True) for place, tables in parts.items()}
+    losses: dict[str, dict[str, list[float]]] = {place: {} for place in scored}
+    for name, line in lines.items():
+        place, stroke, own = name.rpartition("/")
+        losses[place + stroke][own] = line
+    write(params, scored, losses, out)
+    return {
+        place + name: value
+        for place, table in scored.items()
+        for name, value in figures(table, losses[place]).items()
+    }
+
+
+def figures(scored: pd.DataFrame, losses: dict[str, list[float]]) -> dict[str, float]:
+    """`summary`, and each loss at the end of training."""
+    found = summary(scored)
+    for name, line in losses.items():
+        found[f"reuse/loss/{name}"] = sum(line[-LAST:]) / len(line[-LAST:])
+    return found
 
 
 def summary(scored: pd.DataFrame) -> dict[str, float]:

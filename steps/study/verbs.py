@@ -81,6 +81,13 @@ def pool(options: argparse.Namespace) -> None:
     print(f"{options.to}/index.html: " + ", ".join(f"{n} {word}" for word, n in count.items()))
 
 
+def rescore(options: argparse.Namespace) -> None:
+    """Recompute a finished study's metrics and verdicts from what it kept, and say what differs."""
+    from steps.study.rescored import rescore as again
+
+    print(again(plan(options.study)))
+
+
 def noise(options: argparse.Namespace) -> None:
     """Print the noise of each claim's metric, and the units that its size of interest takes."""
     from steps.study.claims import registry

@@ -68,6 +68,8 @@ def run(given, out, model=None, images=TEST):
     metrics = forget.run(params, inputs | {"model": model or given.folder}, out)
     items = pd.read_parquet(out / "items.parquet")
     check(metrics, items)
+    assert forget.rescored(params, inputs, out, out) == metrics
+    pd.testing.assert_frame_equal(pd.read_parquet(out / "items.parquet"), items)
     return metrics, items
 
 

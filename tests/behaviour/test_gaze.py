@@ -53,6 +53,10 @@ def test_stage_keeps_every_intervention_of_every_item(read, told, tmp_path):
     whole = kept[kept["share"] == 1].groupby("item")["right"].nunique()
     assert (whole == 1).all()  # all ways to choose are one where nothing is left out
     assert all(np.isfinite(value) for value in found.values())
+    who = SimpleNamespace(study="s", base="b", arm="none", seed=3)
+    again = gaze.rescored(SimpleNamespace(gaze=told, run=who), {}, tmp_path, tmp_path)
+    by_model = ("gaze/heads/", "gaze/untrained/")
+    assert again == {k: v for k, v in found.items() if not k.startswith(by_model)}
     assert run(told, read.folder / "model", read.folder / "items", tmp_path) == found
 
 

@@ -60,5 +60,7 @@ def test_stage_writes_the_contract(asked, tmp_path):
     assert items["item"].is_unique and len(items) == 9
     assert items["item"].iloc[[0, -1]].tolist() == table["item"].iloc[[0, -1]].tolist()
     assert items["raw"].str.count("\n").eq(2).all()
+    assert sharpen.rescored(told, given, tmp_path, tmp_path) == metrics
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "items.parquet"), items)
     assert metrics["sharpen/draw"] == items["lenient"].mean() <= metrics["sharpen/any"]
     assert sharpen.run(told, given, tmp_path) == metrics

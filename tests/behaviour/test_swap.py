@@ -57,9 +57,14 @@ def run(told, model, base, items, out):
     out.mkdir(exist_ok=True)
     who = SimpleNamespace(study="s", base="b", arm="a", seed=3)
     inputs = {"model": model, "base": base, "items": items}
-    metrics = swap.run(SimpleNamespace(swap=told, run=who), inputs, out)
+    params = SimpleNamespace(swap=told, run=who)
+    metrics = swap.run(params, inputs, out)
     assert all(np.isfinite(value) for value in metrics.values())
-    return metrics, pd.read_parquet(out / "items.parquet")
+    rows = pd.read_parquet(out / "items.parquet")
+    again = swap.rescored(params, {"items": items}, out, out)
+    assert again == {k: v for k, v in metrics.items() if not k.startswith("swap/decay/")}
+    pd.testing.assert_frame_equal(pd.read_parquet(out / "items.parquet"), rows)
+    return metrics, rows
 
 
 def test_identical_models_give_zeros_everywhere(given, told, tmp_path):

@@ -99,6 +99,9 @@ def test_stage_keeps_every_word(asked, told, tmp_path):
         items.query("instrument == 'tokens_density'")["auroc"].mean()
     )
     assert metrics["tokens/untrained/density/other"] == pytest.approx(1.0, abs=0.1)
+    again = tokens.rescored(SimpleNamespace(tokens=told, run=who), {}, tmp_path, tmp_path)
+    nulls = ("tokens/text/", "tokens/untrained/")
+    assert again == {k: v for k, v in metrics.items() if not k.startswith(nulls)}
     assert tokens.run(SimpleNamespace(tokens=told, run=who), given, tmp_path) == metrics
 
 

@@ -21,12 +21,11 @@ def test_stage_writes_the_contract(asked, tmp_path):
     folder, table, _ = asked
     section = SimpleNamespace(items="vqa", batch=8, max_tokens=4, blind=10, margin=True)
     who = SimpleNamespace(study="s", base="b", arm="none", seed=3)
-    metrics = vqa.run(
-        SimpleNamespace(vqa=section, run=who),
-        {"items": folder / "items", "model": folder / "model"},
-        tmp_path,
-    )
+    told, given = SimpleNamespace(vqa=section, run=who), {"items": folder / "items"}
+    metrics = vqa.run(told, {**given, "model": folder / "model"}, tmp_path)
     items = pd.read_parquet(tmp_path / "items.parquet")
+    assert vqa.rescored(told, given, tmp_path, tmp_path) == metrics
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "items.parquet"), items)
     contract = ["study", "base", "arm", "seed", "instrument", "item", "raw", "strict", "lenient"]
     assert list(items.columns[:9]) == contract
     counts = items["instrument"].value_counts().to_dict()
@@ -60,6 +59,8 @@ def test_far_questions_are_asked_where_arms_are_judged(asked, tmp_path):
         section = SimpleNamespace(items=name, batch=8, max_tokens=3, blind=0, margin=False)
         metrics = vqa.run(SimpleNamespace(vqa=section, run=who), given, tmp_path)
         found[name] = metrics, pd.read_parquet(tmp_path / "items.parquet")
+        again = vqa.rescored(SimpleNamespace(vqa=section, run=who), given, tmp_path, tmp_path)
+        assert again == metrics
     metrics, items = found["vqa"]
     assert items["instrument"].value_counts().to_dict() == {"vqa": 24, "vqa_far": 16}
     assert items["item"].iloc[24:].tolist() == table["item"].tolist()

@@ -22,6 +22,8 @@ def three(base, tmp_path_factory):
 def test_each_control_beside_the_same_null(carried, three, tmp_path):
     given, params = carried
     metrics = controls.run(params, {**given, "tuned": three}, tmp_path)
+    again = controls.rescored(params, {}, tmp_path, tmp_path)
+    assert again == {k: v for k, v in metrics.items() if "/moved" not in k}
     table = pd.read_parquet(tmp_path / "controls.parquet")
     assert set(table["which"]) == {"seen", "told", "shuffled", "instruct"}
     null = [rows["cosine_null"].to_numpy() for _, rows in table.groupby("which")]

@@ -33,6 +33,8 @@ def given(carried):
 def run(params, given, model, out):
     out.mkdir()
     metrics = turned.run(params, {**given, "model": model}, out)
+    again = turned.rescored(params, {}, out, out)
+    assert again == {k: v for k, v in metrics.items() if k.split("/")[2] != "moved"}
     return pd.read_parquet(out / "turned.parquet"), metrics
 
 

@@ -163,6 +163,8 @@ def test_stage(given, told, tmp_path):
     items = pd.read_parquet(tmp_path / "items.parquet")
     assert items["instrument"].value_counts().to_dict() == {"reuse": 16, "reuse_grey": 8}
     assert metrics["reuse/lenient"] == items[items["instrument"] == "reuse"]["lenient"].mean()
+    assert reuse.rescored(told, given, tmp_path, tmp_path) == metrics
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "items.parquet"), items)
     shown = items[items["kind"] != "fact"].pivot(
         index="item", columns="instrument", values="lenient"
     )
@@ -202,6 +204,9 @@ def test_newcomers_are_rows_like_any_other(given, told, tmp_path):
     assert found["larger/reuse/parameters"] > 3 * found["original/reuse/parameters"]
     assert {name.partition("/")[0] for name in found} == {"original", "larger"}
     items = pd.read_parquet(tmp_path / "n/items.parquet")
+    again = newcomers.rescored(told, given, tmp_path / "n", tmp_path / "n")
+    assert again == {k: v for k, v in found.items() if not k.endswith("/parameters")}
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "n/items.parquet"), items)
     assert set(items["instrument"]) == {
         f"{row}/{view}" for row in ("original", "larger") for view in ("reuse", "reuse_grey")
     }

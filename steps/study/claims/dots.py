@@ -76,7 +76,7 @@ def against_dose(row: dict[str, Any]) -> str:
         y = 20 + 16 * i
         parts.append(f'<circle class="{style}" cx="{WIDTH - 118}" cy="{y - 4}" r="4"/>')
         parts.append(f'<text x="{WIDTH - 108}" y="{y}">{text(arm)}</text>')
-    fine = row["unit"] == "raw"
+    fine = row["unit"] == "raw" or span < 1
     for value in (low, high):
         y = place(0, value)[1]
         parts.append(f'<text x="4" y="{y + 4:.0f}">{shown(value, fine, True)}</text>')

@@ -68,7 +68,7 @@ def dosed(effect: str, found: Any, params: Any, unit: str) -> dict[str, list[lis
     The gain is of the effect's first metric. Empty where that is no arm's, or nothing is trained.
     """
     first = next((term for term in parsed(effect) if term.metrics), None)
-    if first is None or first.arm is None:
+    if first is None or first.arm in (None, "none"):
         return {}
     metric = spelt(first)
     told = {}

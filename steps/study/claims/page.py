@@ -4,10 +4,13 @@ from typing import Any
 
 from steps.study.claims import dots
 from steps.study.claims.decide import VERDICTS
+from steps.study.claims.registry import parsed
 from steps.study.markup import shown, table, text
 from steps.study.tables import markdown
 
 ORDER = list(VERDICTS)
+FOLDERS = {"dose": "model", "budget": "model", "train": "model", "original": "newcomers"}
+"""Folders of metrics whose names do not begin with it."""
 HEAD = ("claim", "verdict", "effect [interval]", "units", "controls", "why")
 
 
@@ -25,7 +28,9 @@ def section(summary: dict[str, Any]) -> str:
         f'<p class="caption">{text(told["caution"])} Scope: {text(told["scope"])}. '
         f"{text(_how(told))}</p>"
     )
-    return lead + _filters(told) + "".join(_paper(told, name) for name in told["papers"])
+    from_where = summary.get("provenance"), summary.get("study")
+    papers = "".join(_paper(told, name, from_where) for name in told["papers"])
+    return lead + _filters(told) + papers
 
 
 def _how(told: dict[str, Any]) -> str:
@@ -46,23 +51,38 @@ def _filters(told: dict[str, Any]) -> str:
         f'<label><input type="checkbox" checked class="of-{_class(word)}"> {word}</label>'
         for word in there
     )
-    return f'<form class="filters" aria-label="verdicts shown">{boxes}</form>'
+    papers = "".join(
+        f'<label><input type="checkbox" checked class="of-paper-{text(name)}"> '
+        f"{text(told['papers'][name]['name'])}</label>"
+        for name in told["papers"]
+    )
+    hidden = "".join(
+        f"main:has(.of-paper-{text(name)}:not(:checked)) .in-{text(name)}{{display:none}}"
+        for name in told["papers"]
+    )
+    return (
+        f'<style>{hidden}</style><form class="filters" aria-label="verdicts shown">{boxes}</form>'
+        f'<form class="filters" aria-label="papers shown">{papers}</form>'
+    )
 
 
-def _paper(told: dict[str, Any], name: str) -> str:
+def _paper(told: dict[str, Any], name: str, from_where: Any) -> str:
     paper = told["papers"][name]
     rows = [row for row in told["rows"] if row["paper"] == name]
     body = "".join(_row(row) for row in rows)
     top = "".join(f'<th scope="col">{cell}</th>' for cell in HEAD)
+    each = "".join(_article(row, from_where) for row in rows)
     return (
-        f"<details open><summary>{text(paper['name'])} ({text(paper['source'])})</summary>"
+        f'<details open class="in-{text(name)}">'
+        f"<summary>{text(paper['name'])} ({text(paper['source'])})</summary>"
         f'<div class="wide" tabindex="0"><table class="text claims"><thead><tr>{top}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div></details>"
+        f"<tbody>{body}</tbody></table></div>"
+        f"<details><summary>Claim by claim: units, controls, doses, sources</summary>{each}"
+        "</details></details>"
     )
 
 
 def _row(row: dict[str, Any]) -> str:
-    says = f"<b>{text(row['says'])}</b>" if row["primary"] else text(row["says"])
     cells = [
         f'<span class="verdict {_class(row["verdict"])}">{row["verdict"]}</span>',
         text(effect(row)),
@@ -70,13 +90,27 @@ def _row(row: dict[str, Any]) -> str:
         "<br>".join(text(line) for line in controls(row)) or "–",
         text(reason(row)),
     ]
-    told = f"{_detail(row)}" if row.get("estimate") else ""
-    first = f"<details><summary>{text(row['id'])}. {says}</summary>{_about(row)}{told}</details>"
+    says = f"<b>{text(row['says'])}</b>" if row["primary"] else text(row["says"])
+    first = f'<a href="#{_anchor(row)}">{text(row["id"])}</a>. {says}'
     return (
         f'<tr class="is-{_class(row["verdict"])}"><th scope="row">{first}</th>'
         + "".join(f"<td>{cell}</td>" for cell in cells)
         + "</tr>"
     )
+
+
+def _article(row: dict[str, Any], from_where: Any) -> str:
+    told = f"{_detail(row)}{_source(row, *from_where)}" if row.get("estimate") else ""
+    return (
+        f'<article id="{_anchor(row)}" class="is-{_class(row["verdict"])}">'
+        f"<h3>{text(row['id'])}. {text(row['says'])}</h3>"
+        f'<p><span class="verdict {_class(row["verdict"])}">{row["verdict"]}</span>: '
+        f"{text(effect(row))}; {text(reason(row))}</p>{_about(row)}{told}</article>"
+    )
+
+
+def _anchor(row: dict[str, Any]) -> str:
+    return f"claim-{text(row['paper'])}-{text(row['id'])}"
 
 
 def _about(row: dict[str, Any]) -> str:
@@ -104,6 +138,24 @@ def _detail(row: dict[str, Any]) -> str:
         pictures += f'<p class="caption">What each arm gained over the base, by dose:</p>{dose}'
     tables = table(["base", "seed", "effect"], units) + table(["", ""], facts)
     return f"{pictures}<details><summary>In figures</summary>{tables}</details>"
+
+
+def _source(row: dict[str, Any], told: Any, study: Any) -> str:
+    """Where a claim's figures come from: results, code, params, and how MLflow finds the runs."""
+    if not told or not study:
+        return ""
+    stages = dict.fromkeys(
+        metric.split("/")[0] for term in parsed(row["effect"]) for metric in term.metrics
+    )
+    folders = ", ".join(f"results/{study['name']}/{FOLDERS.get(s, s)}" for s in stages)
+    code = ", ".join(f"{s} {c[0][:10]}" for s in stages if (c := told["code"].get(s)))
+    search = " or ".join(
+        f"tags.study = '{study['name']}' and tags.stage = '{stage}'" for stage in stages
+    )
+    lines = [f"From {folders}, item by item."]
+    lines += [f"Code: {code}. " if code else "", f"Params: {told['params_sha256'][:16]}."]
+    lines += [f"In MLflow: {search}."]
+    return f'<p class="caption">{text(" ".join(filter(None, lines)))}</p>'
 
 
 def effect(row: dict[str, Any]) -> str:
