@@ -36,7 +36,7 @@ def groups(names: set[str]) -> list[Group]:
             "Lenient asks whether the answer is right, strict also for the form that was asked "
             "for: what an arm gains in strict alone is format. Its own score differs where it "
             "reads answers otherwise (docs/benchmarks.md). Seeds differ in training alone: the "
-            "questions are the same.",
+            "questions are the same, so intervals of right answers are over both, crossed.",
             "points",
             rows,
         )

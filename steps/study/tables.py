@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from steps.study import reused, stats
+from steps.study import crossed, reused, stats
 from steps.study.collect import Found
 from steps.study.instruments import groups
 from steps.study.rows import PRIMARY, Row
@@ -39,6 +39,7 @@ def _row(found: Found, params: Any, base: str, row: Row) -> dict[str, Any]:
                 for other in references(params, arm)
                 if seeds.get(other)
             }
+    crossed.widen(found, base, row.metric, arms, params.report.confidence)
     beside = {}
     for name, place in _places(found, base).items():
         if row.baselines and row.metric.startswith(("classify/", "segment/", "reuse/")):

@@ -1,0 +1,96 @@
+"""Differences on a fixed set of questions, where every seed answers the same ones.
+
+Seeds and questions are crossed: a question that favours an arm does so on every seed, so that seeds
+alone tell too narrow an interval of how the arm does on questions like these. Both are drawn anew
+(Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1(2)).
+"""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from steps.study.stats import Interval
+
+DRAWS = 2000
+MEASURES = ("lenient", "strict")
+
+
+def interval(differences: np.ndarray, confidence: float, seed: int = 0) -> Interval:
+    """Mean of paired differences [seeds, questions] and its interval over both.
+
+    Each draw takes one seed and one question fewer than there are, with replacement, so that the
+    spread of a mean of few is not taken for smaller than it is. The draws' standard deviation is
+    the standard error; its degrees of freedom are Satterthwaite's (1946) of the two-way analysis of
+    variance. The bounds are None for one seed, which says nothing of others.
+    """
+    seeds, questions = differences.shape
+    mean = float(differences.mean())
+    if seeds < 2 or questions < 2:
+        return Interval(mean, None, None, seeds)
+    rng = np.random.default_rng(seed)
+    rows = rng.multinomial(seeds - 1, np.full(seeds, 1 / seeds), DRAWS) / (seeds - 1)
+    columns = rng.multinomial(questions - 1, np.full(questions, 1 / questions), DRAWS)
+    drawn = ((rows @ differences) * columns).sum(1) / (questions - 1)
+    from scipy.stats import t
+
+    half = float(t.ppf((1 + confidence) / 2, freedom(differences)) * drawn.std(ddof=1))
+    return Interval(mean, mean - half, mean + half, seeds)
+
+
+def freedom(differences: np.ndarray) -> float:
+    """Satterthwaite's degrees of freedom of the mean's variance, (MS_s + MS_q - MS_e) / (S Q)."""
+    seeds, questions = differences.shape
+    mean = differences.mean()
+    by_seed, by_question = differences.mean(1) - mean, differences.mean(0) - mean
+    rest = differences - mean - by_seed[:, None] - by_question
+    parts = [
+        (questions * (by_seed**2).sum(), seeds - 1, 1),
+        (seeds * (by_question**2).sum(), questions - 1, 1),
+        ((rest**2).sum(), (seeds - 1) * (questions - 1), -1),
+    ]
+    squares = [sign * total / degrees for total, degrees, sign in parts]
+    below = sum((total / d) ** 2 / d for total, d, _ in parts)
+    whole = max(sum(squares), 0.0) ** 2
+    return max(1.0, whole / below) if below > 0 else math.inf
+
+
+def widen(found: Any, base: str, metric: str, arms: dict[str, Any], confidence: float) -> None:
+    """Give a benchmark's differences intervals over questions too, where its answers are there.
+
+    metric: `benchmarks/<name>/lenient` or `/strict`; nothing happens to others. arms: of a row of
+    `tables.results`, changed in place; differences are in points.
+    """
+    head, _, rest = metric.partition("/")
+    name, _, measure = rest.rpartition("/")
+    if head != "benchmarks" or measure not in MEASURES:
+        return
+    for arm, told in arms.items():
+        for key in [key for key in told if key.startswith("minus_")]:
+            other = key.removeprefix("minus_")
+            if other not in arms:  # an encoder, not an arm
+                continue
+            seeds = sorted(set(told["seeds"]) & set(arms[other]["seeds"]))
+            one, two = (_answers(found, base, who, seeds, name, measure) for who in (arm, other))
+            if one is not None and two is not None and one.shape == two.shape:
+                told[key] = asdict(interval(100 * (one - two), confidence))
+
+
+def _answers(
+    found: Any, base: str, arm: str, seeds: list[int], name: str, measure: str
+) -> np.ndarray | None:
+    """How right an arm's answers are, [seeds, questions]; None where a table is not there."""
+    import pandas as pd
+
+    rows = []
+    for seed in seeds:
+        folder = found.folders.get(("logged", base, arm, seed))
+        if folder is None or not (folder / "items.parquet").is_file():
+            return None
+        table = pd.read_parquet(folder / "items.parquet", columns=["instrument", "item", measure])
+        own = table[table["instrument"] == f"benchmarks/{name}"].set_index("item")[measure]
+        rows.append(own.sort_index().astype(float).to_numpy())
+    if not rows or len({len(row) for row in rows}) > 1:
+        return None
+    return np.stack(rows)
