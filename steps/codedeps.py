@@ -30,6 +30,8 @@ CONTRACT = frozenset(
         "halt",
         "mirror",
         "spool",
+        "meter",
+        "nvml",
     )
 )
 """Modules that stand for themselves by number; so does all of `steps.schema`."""

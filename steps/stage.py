@@ -15,10 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from steps import codedeps, halt, manifest, track
+from steps import codedeps, halt, manifest, meter, track
 from steps import params as parameters
 from steps.place import Place, full, publish
 from steps.record import Watch, versions
+from steps.schema import Params, seeds_of
 
 STAGES = {
     "base": "steps.models.base",
@@ -112,8 +113,11 @@ def execute(
 
     temporary = place.temporary()
     watch = Watch(threads)
-    attempt = track.start(place.root, **who, params=read, out=temporary, final=out)
+    attempt = track.start(
+        place.root, **who, params=read, out=temporary, final=out, about=_about(params, arm)
+    )
     status, metrics = "failed", {}
+    sampler = meter.watch(stage)
     try:
         module = importlib.import_module(STAGES[stage])
         seeded(seed or 0, threads)
@@ -129,12 +133,23 @@ def execute(
         status = "killed"
         raise
     finally:
+        sampler.stop()
         place.tidy()
         record = watch.record({**who, "status": status, "attempt": attempt})
         if status == "finished":
             place.write_record(record)
             print(f"{stage}: done in {record['wall_s']:.1f} s", file=sys.stderr)
         track.finish(status, metrics, record)
+
+
+def _about(params: Params, arm: str | None) -> dict[str, Any]:
+    """What a run's description tells: the study's title; the arm's method, own keys and seeds."""
+    told: dict[str, Any] = {"title": params.study.title}
+    if arm in params.arms:
+        spec = params.arms[arm]
+        own = {"method": spec.method, "overrides": spec.overrides}
+        told["arm"] = own | {"seeds": seeds_of(params, arm)}
+    return told
 
 
 def _threads() -> int:

@@ -38,13 +38,14 @@ def start(
     params: dict[str, Any],
     out: Path | None = None,
     final: Path | None = None,
+    about: dict[str, Any] | None = None,
 ) -> str:
     """Open the event log of one attempt at a stage and return the attempt's id.
 
     `root` is `results/<study>`. `out` is the private folder that the stage writes into, `final`
     the place that it is renamed to: figures and models in `out` are noted under `final`, where
-    the mirror will find them. A disk that refuses the log is a warning on stderr, no more: a
-    study is not lost for its log.
+    the mirror will find them. `about`: what readers are told of study and arm beside it. A disk
+    that refuses the log is a warning on stderr, no more: a study is not lost for its log.
     """
     attempt = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}"
     parts = (stage, *("_" if x is None else str(x) for x in (base, arm, seed)), attempt)
@@ -59,6 +60,7 @@ def start(
         seed=seed,
         attempt=attempt,
         params=params,
+        about=about or {},
         commit=_commit(),
         process=spool.process(os.getpid()),
         command=sys.argv,
@@ -95,6 +97,11 @@ class Log:
         for name, value in values.items():
             self.metric(name, value, step)
 
+    def sample(self, values: dict[str, float], step: int) -> None:
+        """What the machine does meanwhile (steps/meter.py): points that start no mirror."""
+        for name, value in values.items():
+            self._write("metric", name=name, value=value, step=step)
+
     def dataset(self, name: str, digest: str, context: str) -> None:
         """A data set that was read: its name, a digest of its content, its use (train, test)."""
         self._write("dataset", name=name, digest=digest, context=context)
@@ -115,7 +122,7 @@ class Log:
         """Say that work goes on from the checkpoint taken after `step`.
 
         The last attempt's points up to that step are copied, so that this attempt's curves are
-        whole and the killed one may be dropped.
+        whole and the killed one may be dropped. Samples stay behind: their steps are looks.
         """
         if self._fd is None:
             return
@@ -127,7 +134,8 @@ class Log:
             events, _ = spool.read(path)
             if path < self._path and events and _same(events[0], mine[0]):
                 for event in events:
-                    if event["event"] == "metric" and event["step"] <= step:
+                    curve = event["event"] == "metric" and not event["name"].startswith("system/")
+                    if curve and event["step"] <= step:
                         self._append(event)
                 return
 

@@ -5,4 +5,5 @@
 arm and seed; the stages nested below it, found by the tag `sightline.key`. A new attempt at a
 stage supersedes the last: that run is tagged `sightline.superseded` and deleted, in MLflow's way
 (listed under "Deleted", restorable until `mlflow gc`). A killed stage's run is closed as KILLED.
+Runs' names and descriptions are in about.py; the study's own run bears its report (shown.py).
 """

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from steps import spool
+from steps.mirror import about
 
 LINES = 900  # a batch may hold 1000 entities, 100 of them parameters
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
@@ -34,13 +35,8 @@ def group(client: MlflowClient, experiment: str, start: Event, project: str) -> 
     found = find(client, experiment, key, project)
     if found:
         return found[0].info.run_id
-    if seed is None:
-        parts = ["base", base] if base else ["study"]
-    else:
-        parts = [base or "data", arm, f"seed{seed}"]
     tags = _tags(start, key, project)
-    name = " ".join(part for part in parts if part)
-    return client.create_run(experiment, _ms(start), tags, name).info.run_id
+    return client.create_run(experiment, _ms(start), tags, about.name(start)).info.run_id
 
 
 def stage(
@@ -64,6 +60,7 @@ def stage(
     if mine is None:
         tags = _tags(start, key, project) | {
             "stage": start["stage"],
+            about.NOTE: about.stage(start),
             "sightline.attempt": start["attempt"],
             "mlflow.parentRunId": parent,
             "mlflow.source.name": " ".join(start["command"]),

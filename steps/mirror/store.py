@@ -32,6 +32,7 @@ SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "PGCONNECT_TIMEOUT": "5",  # libpq's own
 }
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # pages for training, not for chats
 DATABASES = ("postgresql", "mysql", "mssql", "oracle")
 
 
@@ -77,7 +78,7 @@ def experiment(client: MlflowClient, root: Path) -> tuple[str, int | None]:
         own = file or uri.startswith(DATABASES)
         place = (folder / "mlruns" / root.name).as_uri() if own else None
         try:
-            client.create_experiment(root.name, place)
+            client.create_experiment(root.name, place, KIND)
         except MlflowException:  # a clone that shares the store was faster, or there is a reason
             if client.get_experiment_by_name(root.name) is None:
                 raise

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from steps import spool
-from steps.mirror import notes
+from steps.mirror import about, notes
 
 WORST = ("RUNNING", "FAILED", "KILLED", "FINISHED")  # a parent run stands as its worst stage
 PATIENCE = 3  # logs that may fail in one pass before it gives up
@@ -47,6 +47,7 @@ def sync(root: Path, check: bool = False) -> int:
         if errors:
             raise errors[0]
         _parents(client, seen)
+        _described(client, root.name, seen)
         seen["settled"] = True
         notes.save(root, seen)
         return sent
@@ -86,6 +87,8 @@ def _attempt(client: Any, root: Path, path: Path, start: dict[str, Any], seen: N
         seen["groups"][note["group"]] = {"run": parent}
     parent = seen["groups"][note["group"]]["run"]
     if "run" not in note:
+        seen["title"] = (start.get("about") or {}).get("title") or seen.get("title", "")
+        _grouped(client, start, seen["groups"][note["group"]])
         run = runs.stage(client, experiment, start, parent, project)
         if run is None:
             note |= {"done": True, "status": "SUPERSEDED"}
@@ -102,6 +105,11 @@ def _attempt(client: Any, root: Path, path: Path, start: dict[str, Any], seen: N
     if dead or (recent or spool.read(path)[0])[-1]["event"] == "finish":
         events, _ = spool.read(path)
         note["status"] = runs.close(client, note["run"], parent, events)
+        folder = events[-1].get("folder")
+        if start["stage"] == "report" and note["status"] == "FINISHED" and folder:
+            from steps.mirror import shown
+
+            seen["claims"] = shown.report(client, notes.uri(root), parent, Path(folder))
         note |= {"done": True, "end": int(events[-1]["time"] * 1000)}
     return sent
 
@@ -119,3 +127,23 @@ def _parents(client: Any, seen: Notes) -> None:
         else:
             client.set_terminated(group["run"], status, max(n.get("end", 0) for n in stages))
         group["status"] = status
+
+
+def _grouped(client: Any, start: dict[str, Any], group: Notes) -> None:
+    """Describe a group as its newest stage has it: an arm's keys may have changed."""
+    text = about.group(start)
+    if group.get("about") != about.digest(text):
+        tags = client.get_run(group["run"]).data.tags
+        about.describe(text, tags, lambda key, value: client.set_tag(group["run"], key, value))
+        group["about"] = about.digest(text)
+
+
+def _described(client: Any, study: str, seen: Notes) -> None:
+    """Describe the study, anew when its title, its run or its report's caution is another."""
+    own, number = seen["groups"].get("None/None/None"), seen["experiment"][0]
+    link = about.page(number, own["run"]) if own else ""
+    text = about.experiment(study, seen.get("title", ""), link, seen.get("claims", {}))
+    if seen.get("about") != about.digest(text):
+        tags = client.get_experiment(number).tags
+        about.describe(text, tags, lambda k, v: client.set_experiment_tag(number, k, v))
+        seen["about"] = about.digest(text)

@@ -75,7 +75,7 @@ def test_four_stages_at_once_on_a_fresh_store(tmp_path, monkeypatch):
     assert max(took) < 3
     database = tmp_path / "mlflow.db"
     query = "SELECT name, status FROM runs WHERE lifecycle_stage = 'active'"
-    names = ["bundled sft seed0", "classify", "segment", "sft", "vqa"]
+    names = ["classify", "segment", "sft", "sft · seed 0 · bundled", "vqa"]
     expected = [(name, "FINISHED") for name in names]
     until(lambda: sorted(table(database, query)) == expected, "four stages in MLflow")
     for run in runs(root):

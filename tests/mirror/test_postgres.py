@@ -69,7 +69,7 @@ def test_a_study_arrives_with_its_files_and_is_superseded(root, tmp_path, monkey
     assert sync(root) == 10 and not notes.stale(root)
     found = {run.info.run_name: run for run in mine(root)}
     [parent] = mine(root, parents=True)
-    assert parent.info.run_name == "bundled sft seed0" and parent.info.status == "FINISHED"
+    assert parent.info.run_name == "sft · seed 0 · bundled" and parent.info.status == "FINISHED"
     for run in found.values():
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert curve(root, found["sft"]) == loss(3) and set(found) == {"sft", "vqa"}
@@ -98,7 +98,7 @@ def test_several_clones_and_processes_at_once_double_nothing(root, tmp_path):
     experiment = mlflow.get_experiment_by_name("fresh")
     found = mlflow.search_runs([experiment.experiment_id], run_view_type=3)
     names = [(r.data.tags["sightline.project"], r.info.run_name) for r in found]
-    wanted = ["bundled sft seed0", "sft", "vqa"]
+    wanted = ["sft · seed 0 · bundled", "sft", "vqa"]
     assert sorted(names) == sorted((str(f.parents[1]), name) for f in folders for name in wanted)
     assert {run.info.status for run in found} == {"FINISHED"}
 

@@ -42,7 +42,7 @@ def test_a_server_killed_and_restarted_mid_study_loses_nothing(tmp_path, monkeyp
         stage = writer(root, "segment")
         assert float(stage.communicate(timeout=PATIENCE)[0]) < 3
         query = "SELECT name, status FROM runs WHERE lifecycle_stage = 'active'"
-        names = ["bundled sft seed0", "segment", "sft", "vqa"]
+        names = ["segment", "sft", "sft · seed 0 · bundled", "vqa"]
         expected = [(name, "FINISHED") for name in names]
         until(lambda: sorted(table(database, query)) == expected, "all stages on the server")
         assert command.main(["--all", "--results", str(root.parent)]) == 0

@@ -55,7 +55,7 @@ def test_a_stage_arrives_whole(root, tmp_path):
     found = {p.relative_to(files).as_posix(): p.read_text() for p in files.rglob("*.*")}
     drawn = {"figures/a.png": "a.png", "figures/maps/a.png": "maps/a.png"}
     assert found == drawn | {"notes.txt": "first\nsecond\n"}
-    assert parent.info.run_name == "bundled sft seed0" and parent.info.status == "FINISHED"
+    assert parent.info.run_name == "sft · seed 0 · bundled" and parent.info.status == "FINISHED"
     assert parent.data.metrics == {"vqa": 0.5, "train/loss": 0.4}
     assert parent.data.tags["arm"] == "sft" and parent.data.tags["seed"] == "0"
     began = json.loads(next((root / ".events").glob("*.jsonl")).read_text().splitlines()[0])["time"]
@@ -77,12 +77,12 @@ def test_stages_hang_below_one_run_for_each_base_arm_and_seed(root):
     parents = {run.info.run_id: run.info.run_name for run in runs(root, parents=True)}
     below = [(parents[r.data.tags["mlflow.parentRunId"]], r.info.run_name) for r in runs(root)]
     assert sorted(below) == [
-        ("base bundled", "base"),
-        ("bundled seed0", "pairs"),
-        ("bundled sft seed0", "sft"),
-        ("bundled sft seed0", "vqa"),
-        ("bundled sft seed1", "sft"),
-        ("data seed0", "items"),
+        ("all arms · seed 0 · bundled", "pairs"),
+        ("base · bundled", "base"),
+        ("data · seed 0", "items"),
+        ("sft · seed 0 · bundled", "sft"),
+        ("sft · seed 0 · bundled", "vqa"),
+        ("sft · seed 1 · bundled", "sft"),
         ("study", "report"),
     ]
     assert len(parents) == 6

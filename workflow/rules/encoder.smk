@@ -111,7 +111,7 @@ rule segment:
 
 
 rule baselines:
-    """The same probes on a tower with random weights and on pixels."""
+    """Linear probes on the original tower, on one with random weights and on pixels."""
     input:
         base="<results>/base/{base}",
         probes="<results>/probes/seed{seed}",

@@ -48,7 +48,7 @@ rule reuse:
 
 
 rule newcomers:
-    """The same with encoders that no arm is: the original one, and larger ones."""
+    """Train fresh language models on encoders that no arm is: the original and larger ones."""
     input:
         **PLAN.scenery,
         **ENCODERS,

@@ -36,7 +36,7 @@ rule spatial:
 
 
 rule heads:
-    """Which heads drive them: attribution, exact patching, attention, swaps."""
+    """Which heads drive spatial features: attribution, exact patching, attention, swaps."""
     input:
         **PLAN.scenery,
         base="<results>/base/{base}",
@@ -70,7 +70,7 @@ rule heads:
 
 
 rule intervene:
-    """Take features away, add them, beside matched foils."""
+    """Take spatial features away and add them, beside matched foils."""
     input:
         **PLAN.scenery,
         base="<results>/base/{base}",

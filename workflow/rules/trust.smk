@@ -2,7 +2,7 @@
 
 
 rule planted:
-    """The method on atoms of which a known part turned."""
+    """Model diffing on made-up atoms of which a known part turned."""
     input:
         code=code("planted"),
     output:
