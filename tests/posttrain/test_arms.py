@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from steps.models import families
 from steps.posttrain import dpo, grpo, history, loop, questions, sft
 from steps.stage import StageError
 
@@ -91,7 +92,9 @@ def test_dpo_compares_the_pair_and_its_ends(made, params, pairs):
     ]
     expected = [*table["chosen"], *table["rejected"]]
     assert said == [f"{text} {words.eos_token}" for text in expected]
-    assert trainer.ref_model is None and all(p.requires_grad for p in trainer.model.parameters())
+    assert trainer.ref_model is None
+    still = {n for n, p in trainer.model.named_parameters() if not p.requires_grad}
+    assert {n.rpartition("vision_tower.")[2] for n in still} == families.unread(trainer.model)
 
 
 def test_terms_are_equal(trained):
