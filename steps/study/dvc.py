@@ -74,7 +74,8 @@ def render(plan: Plan, rules: list[Rule]) -> str:
 def _stage(rule: Rule, plan: Plan, wdir: dict[str, str]) -> dict[str, Any]:
     levels = {level: _Flow(values) for level, values in rule.wildcards.items()}
     if "seed" in levels:
-        few = _Flow(f"${{seeds[{i}]}}" for i in range(rule.few))
+        own = enumerate(map(str, plan.params.seeds[: rule.few]))  # of `gaze.seeds`, some alone
+        few = _Flow(f"${{seeds[{i}]}}" for i, seed in own if seed in rule.wildcards["seed"])
         told = few or f"${{{rule.seeds}}}"
         levels["seed"] = told  # type: ignore[assignment]
     reads = _Flow(_item(key) for key in rule.reads)

@@ -185,6 +185,20 @@ def test_an_overlays_file_is_held_to_its_own_arms(house):
     assert "smoke/params.yaml: arms = " in done.stderr and "run make dvc-fix" in done.stderr
 
 
+def test_arms_of_the_first_seeds_are_measured_where_all_are(house):
+    """Two seeds of an arm, on one of which alone `gaze` looks: both engines look there alone."""
+    toy.edit(
+        house / "params.yaml",
+        r"^  sighted: {method: sft, seeds: 1",
+        "  sighted: {method: sft, seeds: 2",
+    )
+    toy.edit(house / "params.yaml", r"^seeds: .*$", "seeds: [0, 5]")
+    assert toy.call(house, "steps", "dvc", "--fix").returncode == 0
+    stages = yaml.safe_load((house / "dvc.yaml").read_text())["stages"]
+    assert stages["vqa_first2"]["matrix"]["seed"] == ["${seeds[0]}", "${seeds[1]}"]
+    assert stages["gaze_first2"]["matrix"]["seed"] == ["${seeds[0]}"]
+
+
 def test_arms_of_the_first_seed_have_stages_of_their_own(house):
     stages = yaml.safe_load((house / "dvc.yaml").read_text())["stages"]
     few = ["sighted"]
