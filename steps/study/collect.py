@@ -182,7 +182,7 @@ def configs(found: Found, params: Any, base: str) -> dict[str, Any]:
             folder = found.folders.get(("model", base, arm, seed))
             try:
                 if folder is not None:
-                    read[arm] = _flat(json.loads((folder / "training_args.json").read_text()))
+                    read[arm] = flat(json.loads((folder / "training_args.json").read_text()))
             except (OSError, ValueError):
                 continue
         if read:
@@ -202,10 +202,11 @@ def _own(key: str) -> bool:
     return key.endswith(("_dir", "run_name", "_path", "folder"))
 
 
-def _flat(tree: Any, head: str = "") -> dict[str, Any]:
+def flat(tree: Any, head: str = "") -> dict[str, Any]:
+    """A tree of dicts as one, by dotted key."""
     if not isinstance(tree, dict):
         return {head: tree}
     leaves: dict[str, Any] = {}
     for key, value in tree.items():
-        leaves |= _flat(value, f"{head}.{key}" if head else str(key))
+        leaves |= flat(value, f"{head}.{key}" if head else str(key))
     return leaves

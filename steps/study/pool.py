@@ -20,7 +20,7 @@ from steps.schema import Params
 from steps.stage import StageError
 from steps.study import share
 from steps.study.claims import judge, page, registry
-from steps.study.collect import Found
+from steps.study.collect import Found, flat
 from steps.study.markup import plain, text
 
 OWN = ("study", "seeds", "diff.seeds", "gaze.seeds", "bases")
@@ -107,10 +107,9 @@ def _read(name: str, place: Path, told: dict[str, Any] | None) -> tuple[Params, 
 def _alike(name: str, one: Params, other_name: str, other: Params) -> None:
     """Raises StageError for the first key that two studies may not have otherwise."""
     free = OWN if set(one.bases) & set(other.bases) else OWN + OF_BASES
-    a, b = _flat(one.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
+    a, b = _bound(one, free), _bound(other, free)
     for key in sorted(set(a) | set(b)):
-        may = any(key == f or key.startswith(f"{f}.") for f in free)
-        if a.get(key) != b.get(key) and not may:
+        if a.get(key) != b.get(key):
             raise StageError(
                 f"{key} = {b.get(key)!r} in {other_name}, {a.get(key)!r} in {name}: studies that "
                 "are pooled have the same params but for seeds; those of other bases may have "
@@ -118,22 +117,19 @@ def _alike(name: str, one: Params, other_name: str, other: Params) -> None:
             )
 
 
-def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        nested = isinstance(value, dict) and value
-        flat |= _flat(value, f"{before}{key}.") if nested else {f"{before}{key}": value}
-    return flat
+def _bound(params: Params, free: tuple[str, ...]) -> dict[str, Any]:
+    """Values by dotted key, but for those that may be otherwise."""
+    return {
+        key: value
+        for key, value in flat(params.model_dump(mode="json")).items()
+        if not any(key == f or key.startswith(f"{f}.") for f in free)
+    }
 
 
 def _hash(params: Params) -> str:
     """Of what all studies have in common."""
-    shared = {
-        key: value
-        for key, value in _flat(params.model_dump(mode="json")).items()
-        if not any(key == f or key.startswith(f"{f}.") for f in OWN + OF_BASES)
-    }
-    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
+    shared = json.dumps(_bound(params, OWN + OF_BASES), sort_keys=True)
+    return hashlib.sha256(shared.encode()).hexdigest()
 
 
 def _write(summary: dict[str, Any], out: Path) -> None:

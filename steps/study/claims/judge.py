@@ -72,14 +72,14 @@ def dosed(effect: str, found: Any, params: Any, unit: str) -> dict[str, list[lis
         return {}
     metric = spelt(first)
     told = {}
-    for arm in params.arms:
+    for arm in (arm for arm in params.arms if arm != "none"):
         gain, _ = units(f"{arm}:{metric} - none:{metric}", found, params, unit)
         moved, _ = units(f"{arm}:{DOSE}", found, params, "raw")
         points = [
             [moved[base][seed], value]
             for base, values in gain.items()
             for seed, value in values.items()
-            if arm != "none" and seed in moved.get(base, {})
+            if seed in moved.get(base, {})
         ]
         if points:
             told[arm] = points
@@ -92,7 +92,7 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
     if claim.effect is None:
         return row
     own, lacks = units(claim.effect, found, params, claim.unit)
-    measured = _estimate(own)
+    measured = estimate(own)
     if measured is None:
         return row | {"lacks": lacks}
     level = 1 - decide.ALPHA
@@ -111,7 +111,7 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
         shared = {
             b: {s: v for s, v in of.items() if s in own.get(b, {})} for b, of in other.items()
         }
-        control = _estimate(shared)
+        control = estimate(shared)
         left = {b: [own[b][s] - v for s, v in of.items()] for b, of in shared.items()}
         rest = decide.estimate(left)
         if control is None or rest is None:
@@ -125,7 +125,7 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
         }
     if claim.sees:
         seen, _ = units(claim.sees, found, params, claim.unit)
-        known = _estimate(seen)
+        known = estimate(seen)
         told = known is not None and known.error is not None
         row["sees_it"] = known.above(0) < decide.ALPHA if told else None
     return row
@@ -148,7 +148,8 @@ def _listed(values: Units) -> dict[str, list[float]]:
     return {base: list(of.values()) for base, of in values.items()}
 
 
-def _estimate(values: Units) -> decide.Estimate | None:
+def estimate(values: Units) -> decide.Estimate | None:
+    """`decide.estimate` of an effect in each unit."""
     return decide.estimate(_listed(values))
 
 

@@ -28,13 +28,13 @@ def table(found: Any, params: Any, papers: dict[str, Paper], units: int, bases: 
                 continue
             metric = judge.spelt(terms[0])
             own, _ = judge.units(f"continue:{metric} - none:{metric}", found, params, claim.unit)
-            one = decide.estimate({base: list(of.values()) for base, of in own.items()})
+            one = judge.estimate(own)
             if one is None or one.error is None:
                 continue
             sd = one.error * one.n**0.5
             takes = decide.enough(one, claim.interest, bases)
             power = stats.power(claim.interest, sd, units, 1 - decide.ALPHA, units - bases)
-            shown = [f"{number}{' (primary)' if claim.primary else ''}", metric, str(one.n)]
+            which = f"{name} {number}{' (primary)' if claim.primary else ''}"
             figures = [f"{sd:.3g}", f"{claim.interest:g}", f"{power:.2f}", str(takes or "–")]
-            rows.append([f"{name} {shown[0]}", *shown[1:], *figures])
+            rows.append([which, metric, str(one.n), *figures])
     return markdown(list(HEAD), rows)
