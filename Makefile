@@ -129,8 +129,9 @@ lint: $(TESTS) ## style and format
 types: $(TESTS) ## static types
 	pyright --pythonpath $(VENV)/bin/python
 
-metrics: $(READY) ## write docs/metrics.md from what stages declare
+metrics: $(READY) ## write docs/metrics.md, and captions for Snakemake's report, from the code
 	python -m steps.study.glossary > docs/metrics.md
+	python -m steps.study.captions > workflow/report/page.rst
 
 dvc-check: $(READY) ## is dvc.yaml what the Snakemake rules say?
 	python -m steps dvc --check

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from steps.study import markup, tables
+from steps.study.captions import CAPTIONS
 from steps.study.contrasts import MEASURES
 from steps.study.markup import shown
 
@@ -22,11 +23,7 @@ def section(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
     if not told["informative"]:
         parts.append(f"<p><b>{UNINFORMATIVE}</b></p>")
     if "credit" in drawn:
-        caption = (
-            "Reward of each rule over training: the mean over seeds, with its standard error as a "
-            "band; grey, plain GRPO."
-        )
-        parts.append(markup.figure(drawn["credit"], caption))
+        parts.append(markup.figure(drawn["credit"], CAPTIONS["credit"]))
     for measure, rows in _contrasts(told):
         parts.append(f"<h3>{markup.text(measure)}</h3>{markup.plain(HEAD, rows)}")
     return "".join(parts)

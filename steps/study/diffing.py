@@ -7,24 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from steps.study import lines, markup, stats
+from steps.study.captions import CAPTIONS
 from steps.study.collect import DIFF_STAGES, Found
 from steps.study.samples import embedded
 from steps.study.tables import markdown, number
 
-PICTURES = {
-    ("planted", "roc"): "The method on activations whose truth is known: atoms that turned, and "
-    "how many are found at which share of false ones.",
-    ("compare", "rotation"): "How far each feature's direction turned, in both orders, against "
-    "its null: as many steps on unchanged activations. Only what lies beyond is owed to tuning.",
-    ("compare", "orders"): "Both orders at once. x: what the model's change does once the data "
-    "have images; y: what images do once the model is tuned; contours: the null.",
-    ("spatial", "spatial"): "What tells a relation: the best features on scenes that did not "
-    "choose them, beside chance; and whether they follow the image or the words.",
-    ("heads", "heads"): "Which heads drive answers and spatial features, signed, by exact patching "
-    "of the mirrored scene; and on how few heads it rests.",
-    ("intervene", "dose"): "Features added dose by dose, and taken away, beside matched foils.",
-}
-"""Pictures of stages: file name without its end, and how to read it."""
+PICTURES = (
+    ("planted", "roc"),
+    ("compare", "rotation"),
+    ("compare", "orders"),
+    ("spatial", "spatial"),
+    ("heads", "heads"),
+    ("intervene", "dose"),
+)
+"""Stages and their pictures, by file name without its end."""
 TURNED = {
     "moved": ("activations moved, share of their variance, points", 100),
     "refused": ("refused: the parent had not converged", 1),
@@ -152,11 +148,13 @@ def section(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
     if not told["lines"]:
         return "<p>No dictionaries were compared on this base.</p>"
     parts = []
-    for (stage, picture), caption in PICTURES.items():
+    for stage, picture in PICTURES:
         shown = [key for key in drawn if key.startswith(f"{stage}-{picture}")]
         for key in shown[:1]:  # one seed's: the others lie in figures/
             image = f'<img src="{drawn[key]}" alt="{markup.text(picture)}">'
-            parts.append(markup.figure(image, f"{caption} Seed {key.rsplit('seed', 1)[1]}."))
+            parts.append(
+                markup.figure(image, f"{CAPTIONS[picture]} Seed {key.rsplit('seed', 1)[1]}.")
+            )
     links = [
         f'<a href="{markup.text(name)}">seed {seed}</a>' for seed, name in told["atlas"].items()
     ]

@@ -100,7 +100,7 @@ def curves(lines: dict[str, Any], params: Any, base: str, folder: Path) -> str |
             for points in lines[arm][name].values():
                 steps, values = zip(*points, strict=True)
                 panel.plot(steps, values, color=ARMS[number[arm]], lw=1.1, alpha=0.75)
-            panel.set_title(CURVES[name], fontsize=8.5)
+            panel.set_title(textwrap.fill(CURVES[name], 26), fontsize=8.5)
             panel.locator_params(nbins=4)
             panel.tick_params(length=2, width=0.5)
         panels[0].set_ylabel(arm, color=ARMS[number[arm]], fontweight="bold", fontsize=9)

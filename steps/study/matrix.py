@@ -5,6 +5,7 @@ from typing import Any
 
 from steps.study import markup
 from steps.study.canvas import colours
+from steps.study.captions import CAPTIONS
 from steps.study.markup import text
 from steps.study.tables import REFERENCES, changes
 
@@ -27,11 +28,7 @@ def arms(summary: dict[str, Any], drawn: dict[str, dict[str, str]]) -> str:
         if len(summary["results"]) > 1:
             parts.append(f"<h3>Base: {text(base)}</h3>")
         if svg := drawn.get(base, {}).get("differences"):
-            caption = (
-                "Each arm minus the base: diamonds are means over seeds, dots single seeds, lines "
-                f"{share} intervals. A line across zero leaves the sign open."
-            )
-            parts.append(markup.figure(svg, caption))
+            parts.append(markup.figure(svg, CAPTIONS["differences"]))
         for group in groups:
             parts.append(_group(group, wide(summary["ran"]), colours(summary["ran"]["arms"])))
         if not groups:

@@ -5,6 +5,7 @@ from typing import Any
 
 from steps.study import markup
 from steps.study.canvas import ARMS, begin, colours, write
+from steps.study.captions import CAPTIONS
 from steps.study.collect import Found
 from steps.study.rows import family
 from steps.study.samples import embedded
@@ -53,13 +54,10 @@ def galleries(found: Found, params: Any, base: str, folder: Path) -> dict[str, s
 def section(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
     """A base's part of the page."""
     parts = []
+    if "maps" in drawn:
+        parts.append(markup.figure(drawn["maps"], CAPTIONS["maps"]))
     if "drift" in drawn:
-        caption = (
-            "The vision tower beside the reference's (the untouched base's, if nothing else was "
-            "asked for), layer by layer, on the probe images. "
-            "layer0 stands before the first block, proj behind the projector."
-        )
-        parts.append(markup.figure(drawn["drift"], caption))
+        parts.append(markup.figure(drawn["drift"], CAPTIONS["drift"]))
     shown = [name for name in drawn if name.startswith("gallery-")]
     for name in shown:
         arm = name.removeprefix("gallery-")
@@ -67,25 +65,7 @@ def section(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
         picture = f'<img src="{drawn[name]}" alt="{markup.text(alt)}" loading="lazy">'
         parts.append(
             f"<details><summary>{markup.text(arm)}: where losses look</summary>"
-            f"{markup.figure(picture, GALLERY)}</details>"
+            f"{markup.figure(picture, CAPTIONS['gallery'])}</details>"
         )
-    return "".join(parts) or "<p>Not measured: neither drift nor localise is an instrument.</p>"
-
-
-GALLERY = (
-    "Questions about one object: the picture, the object's true outline, and each loss's gradient "
-    "and Grad-CAM on the patch tokens. One scale for all maps of a method, nothing mended at the "
-    "borders. A picture for the eye: the tables have the numbers."
-)
-
-
-def maps(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
-    """A base's segmentation maps."""
-    if "maps" not in drawn:
-        return "<p>No segmentation maps: no arm has any.</p>"
-    caption = (
-        "The first test scenes of one seed: the picture, the true map, and what a linear probe on "
-        "each arm’s patch tokens makes of it. A colour is one class in all pictures of a kind; "
-        "background is dark grey."
-    )
-    return markup.figure(drawn["maps"], caption)
+    lacks = "none of segment, drift and localise is an instrument, or none has finished"
+    return "".join(parts) or f"<p>Not measured: {lacks}.</p>"

@@ -4,8 +4,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from steps.study import credit, diffing, markup, matrix, moved, where
+from steps.study import credit, diffing, markup, matrix, moved, scenes, where, words
 from steps.study.canvas import colours
+from steps.study.captions import CAPTIONS
 from steps.study.claims import page as claims
 from steps.study.markup import plain, text
 from steps.study.tables import cost, number
@@ -15,33 +16,31 @@ SECTIONS = {
     "ran": "What was run",
     "arms": "Arms and instruments",
     "assay": "What the instruments can see",
-    "training": "Learning curves",
-    "credit": "Credit rules",
-    "scenes": "Sample scenes",
-    "maps": "Segmentation maps",
-    "moved": "What happened to the eye",
-    "diffing": "Inside the language model",
+    "eye": "The eye",
+    "language": "The language model",
+    "credit": "The credit",
+    "scenes": "Scenes and answers",
     "more": "Where to look",
 }
 
 
-def render(summary: dict[str, Any], drawn: dict[str, dict[str, str]]) -> str:
+def render(
+    summary: dict[str, Any], drawn: dict[str, dict[str, str]], forests: dict[str, str]
+) -> str:
     """The page as HTML.
 
     drawn: for each base, ready pictures by name: SVG for `differences`, `curves`, `maps`, `drift`;
-    data URIs for `gallery-<arm>` and those of `diffing.drawn`.
+    data URIs for `gallery-<arm>` and those of `diffing.drawn`. forests: SVG of a paper's claims.
     """
     parts = {
-        "claims": claims.section(summary),
+        "claims": claims.section(summary, forests),
         "ran": _ran(summary),
         "arms": matrix.arms(summary, drawn),
         "assay": _per_base(summary, matrix.assay, drawn),
-        "training": _per_base(summary, _training, drawn),
-        "credit": _per_base(summary, credit.section, drawn),
-        "scenes": _per_base(summary, _scenes, drawn),
-        "maps": _per_base(summary, moved.maps, drawn),
-        "moved": _per_base(summary, moved.section, drawn),
-        "diffing": _per_base(summary, diffing.section, drawn),
+        "eye": _per_base(summary, moved.section, drawn),
+        "language": _per_base(summary, diffing.section, drawn),
+        "credit": _per_base(summary, _credit, drawn),
+        "scenes": _per_base(summary, scenes.section, drawn),
         "more": where.look(summary),
     }
     body = "".join(
@@ -171,16 +170,20 @@ def _per_base(summary: dict[str, Any], part: Any, drawn: dict[str, dict[str, str
     return "".join(parts)
 
 
+def _credit(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
+    """What ties words to the image, what training logged, and what rules of credit came to."""
+    tied = words.section(summary["words"][base])
+    return tied + _training(summary, base, drawn) + credit.section(summary, base, drawn)
+
+
 def _training(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
     without = _without(summary, base)
     if "curves" not in drawn:
         return f"<p>No training curves: {without}.</p>"
-    caption = (
-        "A row for each arm that trains, a line for each seed. Every panel has its own axis: "
-        "losses of different methods are different quantities, so compare shapes, not heights."
-    )
-    return markup.figure(drawn["curves"], caption) + (
-        f'<p class="caption">Not shown: {without}.</p>' if without else ""
+    return (
+        "<h3>Learning curves</h3>"
+        + markup.figure(drawn["curves"], CAPTIONS["curves"])
+        + (f'<p class="caption">Not shown: {without}.</p>' if without else "")
     )
 
 
@@ -199,35 +202,3 @@ def _without(summary: dict[str, Any], base: str) -> str:
             which = "seed" if len(lack) == 1 else "seeds"
             parts.append(f"{text(arm)} on {which} {', '.join(lack)} (no curves.json there)")
     return "; ".join(parts)
-
-
-def _scenes(summary: dict[str, Any], base: str, drawn: dict[str, str]) -> str:
-    told = summary["samples"].get(base)
-    if not told:
-        return "<p>No sample scenes: answers or pictures are not there.</p>"
-    number_of = colours(summary["ran"]["arms"])
-    cards = []
-    for s in told:
-        answers = "".join(
-            f"<dt>{markup.arm(name, number_of)}</dt>"
-            f'<dd class="{_mark(a)}">{text(a["raw"]) or "(nothing)"}</dd>'
-            for name, a in s["answers"].items()
-        )
-        cards.append(
-            f'<article class="scene"><img src="{s["picture"]}" alt="scene {text(s["item"])}">'
-            f'<div><p class="about">{text(s["kind"])}, {text(s["form"])}, seed {s["seed"]}</p>'
-            f'<p>{text(s["question"])}</p><p class="about">truth: <b>{text(s["truth"])}</b></p>'
-            f"</div><dl>{answers}</dl></article>"
-        )
-    caption = (
-        "Pictures as the model is given them, enlarged. In each kind of question, those on which "
-        "arms disagree come first: they show how arms differ, not how often. ✓ right; a grey ✓ "
-        "right, but not in the form asked for; ✗ wrong."
-    )
-    return f'<p class="caption">{caption}</p><div class="scenes">{"".join(cards)}</div>'
-
-
-def _mark(answer: dict[str, Any]) -> str:
-    if not answer["lenient"]:
-        return "wrong"
-    return "right" if answer["strict"] else "form"

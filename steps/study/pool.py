@@ -19,7 +19,7 @@ from steps.place import private
 from steps.schema import Params
 from steps.stage import StageError
 from steps.study import share
-from steps.study.claims import judge, page, registry
+from steps.study.claims import forest, judge, page, registry
 from steps.study.collect import Found, flat
 from steps.study.markup import plain, text
 
@@ -37,8 +37,8 @@ Places = dict[str, tuple[Path, dict[str, Any] | None]]
 def pool(places: Places, out: Path) -> dict[str, Any]:
     """Judge all claims on the units of several studies; writes `out`, and returns its summary.
 
-    `out` gets index.html, claims.md and summary.json, whole or not at all. Raises StageError that
-    names what two studies have otherwise, or a unit that both have.
+    `out` gets index.html, claims.md, summary.json and figures, whole or not at all. Raises
+    StageError that names what two studies have otherwise, or a unit that both have.
     """
     if len(places) < 2:
         raise StageError("give two studies or more to pool, as in make pool STUDIES='a b' TO=c")
@@ -139,7 +139,8 @@ def _write(summary: dict[str, Any], out: Path) -> None:
         whole = json.dumps(summary, indent=1, ensure_ascii=False)
         (half / "summary.json").write_text(whole + "\n")
         (half / "claims.md").write_text(page.text_table(summary["claims"]))
-        (half / "index.html").write_text(_page(summary), encoding="utf-8")
+        forests = forest.forests(summary["claims"], half / "figures")
+        (half / "index.html").write_text(_page(summary, forests), encoding="utf-8")
         if out.exists():
             shutil.rmtree(out)
         half.replace(out)
@@ -147,7 +148,7 @@ def _write(summary: dict[str, Any], out: Path) -> None:
         shutil.rmtree(half, ignore_errors=True)
 
 
-def _page(summary: dict[str, Any]) -> str:
+def _page(summary: dict[str, Any], forests: dict[str, str]) -> str:
     rows = [
         [name, told["title"], ", ".join(told["bases"]), ", ".join(map(str, told["seeds"]))]
         for name, told in summary["studies"].items()
@@ -158,7 +159,7 @@ def _page(summary: dict[str, Any]) -> str:
         f"<h1>{title}</h1>{plain(['study', 'title', 'bases', 'seeds'], rows, 'text')}"
         f'<p class="caption">Params in common: <code>{summary["params_sha256"][:16]}</code>. Each '
         "study’s own page has its figures, scenes and pictures.</p></header><main><section "
-        f'id="claims">{page.section(summary)}</section></main>'
+        f'id="claims">{page.section(summary, forests)}</section></main>'
         "<footer>The same numbers: <code>summary.json</code>, <code>claims.md</code>.</footer>"
     )
     style = Template(Path(__file__).with_name("page.html").read_text())

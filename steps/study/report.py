@@ -12,6 +12,7 @@ from steps import spool
 from steps.schema import seeds_of
 from steps.study import (
     assay,
+    behind,
     collect,
     contrasts,
     diffing,
@@ -20,9 +21,10 @@ from steps.study import (
     page,
     reused,
     tables,
+    words,
     written,
 )
-from steps.study.claims import judge, registry
+from steps.study.claims import forest, judge, registry
 from steps.study.samples import samples
 from steps.track import log
 
@@ -78,6 +80,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
     reused.price(found)
     papers = registry.read(inputs["claims"]) if "claims" in inputs else {}
     summary, drawn = summarise(params, found, papers), {}
+    forests = forest.forests(summary["claims"], out / "figures")
     if "photos" in inputs:
         summary["provenance"]["photographs"] = json.loads(inputs["photos"].read_text())
     for base in params.bases:
@@ -85,7 +88,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
         summary["diff"][base]["atlas"] = diffing.atlases(found, base, out)
     written.write(summary, out / "tables")
     (out / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-    (out / "index.html").write_text(page.render(summary, drawn), encoding="utf-8")
+    (out / "index.html").write_text(page.render(summary, drawn, forests), encoding="utf-8")
     for path in sorted((out / "figures").glob("*.png")):
         log.figure(path)
     log.text(summary["headline"]["sentence"])
@@ -137,6 +140,8 @@ def summarise(
         "curves": curves,
         "credit": {b: contrasts.told(found, curves[b], params, b) for b in params.bases},
         "samples": told,
+        "behind": behind.told(found, params, behind.pairs(papers, params)),
+        "words": {base: words.told(found, params, base) for base in params.bases},
         "diff": {base: diffing.told(found, params, base) for base in params.bases},
         "mlflow": _mlflow(params),
         "folders": [[f"results/{study}/{folder}", what] for folder, what in FOLDERS.items()],

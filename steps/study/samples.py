@@ -26,15 +26,16 @@ def samples(found: Found, params: Any, base: str) -> tuple[list[dict[str, Any]],
         try:
             asked = pd.read_parquet(questions / "vqa.parquet").set_index("item")
             images = np.load(questions / "vqa_images.npy", mmap_mode="r", allow_pickle=False)
-            told = {arm: _answers(folder) for arm, folder in present.items()}
+            told = {arm: answers(folder) for arm, folder in present.items()}
         except (OSError, ValueError, KeyError) as error:
             return [], [f"sample scenes of {base}: {error}"]
         chosen = _choose(asked, told, params.report.samples)
-        return [_sample(asked.loc[i], i, seed, told, images) for i in chosen], []
+        return [sample(asked.loc[i], i, seed, told, images) for i in chosen], []
     return [], [f"sample scenes of {base}: no seed has both its questions and answers"]
 
 
-def _answers(folder: Path) -> pd.DataFrame:
+def answers(folder: Path) -> pd.DataFrame:
+    """An arm's answers to the judged questions, by item: raw, strict, lenient."""
     table = pd.read_parquet(folder / "items.parquet")
     return table[table["instrument"] == "vqa"].set_index("item")[["raw", "strict", "lenient"]]
 
@@ -58,10 +59,11 @@ def _choose(asked: pd.DataFrame, told: dict[str, pd.DataFrame], wanted: int) -> 
     return chosen
 
 
-def _sample(
+def sample(
     row: pd.Series, item: str, seed: int, told: dict[str, pd.DataFrame], images: np.ndarray
 ) -> dict[str, Any]:
-    answers = {
+    """A question with its picture, and the answers of the arms in `told` that have one."""
+    given = {
         arm: {
             "raw": str(table.loc[item, "raw"]),
             "lenient": float(table.loc[item, "lenient"]),
@@ -77,7 +79,7 @@ def _sample(
         "form": str(row["form"]),
         "question": str(row["prompt"]),
         "truth": str(row["value"]),
-        "answers": answers,
+        "answers": given,
         "picture": picture(images[int(row["image"])]),
     }
 

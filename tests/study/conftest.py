@@ -174,6 +174,15 @@ def _arm(root, base, arm, seed, gain, noise, rng, ids, gallery, hostile):
     finish(root / "sharpen" / here, {f"sharpen/{k}": v for k, v in drawn.items()})
     tied = {"density/auroc": 0.6, "drift/auroc": 0.95, "entropy/auroc": 0.95}
     finish(root / "tokens" / here, {f"tokens/{k}": v for k, v in tied.items()})
+    if arm == "none":
+        words = pd.DataFrame(
+            {"item": ["q0"] * 3 + ["q1"] * 3, "kind": ["color"] * 3 + ["shape"] * 3}
+        )
+        words["word"] = ["it", "is", SCRIPT if hostile else "red"] * 2
+        words["depends"] = [False, False, True] * 2
+        words["density"], words["drift"] = [0.2, 0.1, 0.9] * 2, [0.0, 0.1, 2.0] * 2
+        words["entropy"] = [0.0, 0.0, 0.7] * 2
+        words.to_parquet(root / "tokens" / here / "tokens.parquet", index=False)
     level = 0.8 + gain / 2
     both = probes("", level, rng) | probes("proj/", level - 0.02, rng)
     finish(root / "classify" / here, {k: v for k, v in both.items() if "classify/" in k})

@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from steps.schema import Base
@@ -187,6 +189,42 @@ def test_samples_show_where_arms_differ(whole):
         assert len({answer["lenient"] for answer in sample["answers"].values()}) == 2
 
 
+def test_words_are_shaded_by_rank_and_marked_where_they_depend(whole):
+    html, _, summary = read(whole[1])
+    told = summary["words"]["bundled"]
+    assert [answer["kind"] for answer in told] == ["color", "shape"]
+    words = told[0]["words"]
+    assert [w["word"] for w in words] == ["it", "is", "red"]
+    assert [w["depends"] for w in words] == [False, False, True]
+    assert [w["density"] for w in words] == [0.5, 0.0, 1.0]
+    assert [w["entropy"] for w in words] == [0.25, 0.25, 1.0]  # equal ones share their places
+    assert '<span class="s9"><u>red</u></span>' in html and '<span class="s0">is</span>' in html
+
+
+def test_claims_have_a_picture_and_the_questions_behind_them(study):
+    params, inputs, out = study(seeds=(0, 1))
+    folder = Path(__file__).parents[2] / "workflow" / "claims"
+    report.run(params, inputs | {"claims": folder}, out)
+    html, reader, summary = read(out)
+    assert {"claims-pivot.png", "claims-credit.png"} <= {p.name for p in out.glob("figures/*")}
+    told = next(b for b in summary["behind"] if (b["arm"], b["other"]) == ("dpo", "sft"))
+    tables = {
+        (arm, seed): pd.read_parquet(inputs["vqa"] / f"bundled/{arm}/seed{seed}/items.parquet")
+        for arm in ("dpo", "sft")
+        for seed in (0, 1)
+    }
+    for seed in (0, 1):
+        gap = tables["dpo", seed]["lenient"] - tables["sft", seed]["lenient"]
+        counts = {"questions": 48, "gained": int((gap > 0).sum()), "lost": int((gap < 0).sum())}
+        assert told["seeds"][str(seed)] == counts
+    for side, right in (("gained", "dpo"), ("lost", "sft")):
+        for one in told[side]:
+            assert {a for a, v in one["answers"].items() if v["lenient"]} == {right}
+    assert "behind-dpo-sft" in reader.ids and 'href="#behind-dpo-sft"' in html
+    links = {a[1:] for a in reader.addresses if a.startswith("#")}
+    assert links <= reader.ids
+
+
 def test_provenance(whole):
     _, reader, summary = read(whole[1])
     told = summary["provenance"]
@@ -234,6 +272,7 @@ def test_answers_from_a_model_are_only_text(study):
     answer = summary["samples"]["bundled"][0]["answers"]["sft"]["raw"]
     assert answer == "<script>alert('x')</script>"
     assert "script" not in reader.tags and answer in reader.words
+    assert summary["words"]["bundled"][0]["words"][2]["word"] == answer
     assert "A <b>bold</b> & dangerous title" in reader.words and "$" not in html
 
 
@@ -296,7 +335,7 @@ def test_one_seed_says_that_it_cannot_tell(study):
     assert summary["headline"]["points"] is None and summary["missing"] == []
     minus = row(summary, "vqa/lenient")["arms"]["sft"]["minus_none"]
     assert (minus["low"], minus["high"], minus["n"]) == (None, None, 1)
-    assert summary["headline"]["sentence"] in page.render(summary, {})
+    assert summary["headline"]["sentence"] in page.render(summary, {}, {})
 
 
 def test_two_bases_are_averaged_within_a_seed(study):
@@ -308,7 +347,7 @@ def test_two_bases_are_averaged_within_a_seed(study):
         told = [row(summary, "vqa/lenient", base)["arms"] for base in ("bundled", "other")]
         gaps.append(sum(t["dpo"]["seeds"][seed] - t["none"]["seeds"][seed] for t in told) / 2)
     assert summary["headline"]["by_arm"]["dpo"]["sd"] == pytest.approx(stats.deviation(gaps))
-    assert page.render(summary, {}).count("<h3>Base: other</h3>") == 8
+    assert page.render(summary, {}, {}).count("<h3>Base: other</h3>") == 6
 
 
 def test_an_arm_trained_elsewhere_has_no_budget_and_none_is_made_up(study):

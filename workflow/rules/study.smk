@@ -7,7 +7,15 @@ SHOWN = {
     "maps": "segmentation maps",
     "drift": "change of the tower by layer",
     "gallery": "where losses look",
+    "claims": "what held",
+    "credit": "rewards of credit rules",
+    "features": "features, one by one",
     "rotation": "rotation of features",
+    "orders": "rotation in both orders",
+    "roc": "the method on known turns",
+    "spatial": "features that tell relations",
+    "heads": "heads that drive answers",
+    "dose": "features added and taken away",
 }
 
 OWN_SEEDS = {"gaze": P.gaze.seeds, "turned": P.diff.seeds}

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from steps.study import behind, scenes
+from steps.study.captions import CAPTIONS
 from steps.study.claims import dots
 from steps.study.claims.decide import VERDICTS
 from steps.study.claims.registry import parsed
-from steps.study.markup import shown, table, text
+from steps.study.markup import figure, shown, table, text
 from steps.study.tables import markdown
 
 ORDER = list(VERDICTS)
@@ -14,8 +16,11 @@ FOLDERS = {"dose": "model", "budget": "model", "train": "model", "original": "ne
 HEAD = ("claim", "verdict", "effect [interval]", "units", "controls", "why")
 
 
-def section(summary: dict[str, Any]) -> str:
-    """The verdict table and every claim's own block as HTML; without claims, a sentence."""
+def section(summary: dict[str, Any], forests: dict[str, str]) -> str:
+    """The verdict table and every claim's own block as HTML; without claims, a sentence.
+
+    forests: for each paper the picture of its claims, SVG; may lack some.
+    """
     told = summary["claims"]
     if not told["rows"]:
         return "<p>No claims: workflow/claims has none.</p>"
@@ -28,8 +33,7 @@ def section(summary: dict[str, Any]) -> str:
         f'<p class="caption">{text(told["caution"])} Scope: {text(told["scope"])}. '
         f"{text(_how(told))}</p>"
     )
-    from_where = summary.get("provenance"), summary.get("study")
-    papers = "".join(_paper(told, name, from_where) for name in told["papers"])
+    papers = "".join(_paper(summary, name, forests.get(name)) for name in told["papers"])
     return lead + _filters(told) + papers
 
 
@@ -66,15 +70,17 @@ def _filters(told: dict[str, Any]) -> str:
     )
 
 
-def _paper(told: dict[str, Any], name: str, from_where: Any) -> str:
+def _paper(summary: dict[str, Any], name: str, picture: str | None) -> str:
+    told = summary["claims"]
     paper = told["papers"][name]
     rows = [row for row in told["rows"] if row["paper"] == name]
     body = "".join(_row(row) for row in rows)
     top = "".join(f'<th scope="col">{cell}</th>' for cell in HEAD)
-    each = "".join(_article(row, from_where) for row in rows)
+    each = "".join(_article(row, summary) for row in rows)
     return (
         f'<details open class="in-{text(name)}">'
         f"<summary>{text(paper['name'])} ({text(paper['source'])})</summary>"
+        f"{figure(picture, CAPTIONS['claims']) if picture else ''}"
         f'<div class="wide" tabindex="0"><table class="text claims"><thead><tr>{top}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
         f"<details><summary>Claim by claim: units, controls, doses, sources</summary>{each}"
@@ -99,8 +105,8 @@ def _row(row: dict[str, Any]) -> str:
     )
 
 
-def _article(row: dict[str, Any], from_where: Any) -> str:
-    told = f"{_detail(row)}{_source(row, *from_where)}" if row.get("estimate") else ""
+def _article(row: dict[str, Any], summary: dict[str, Any]) -> str:
+    told = f"{_detail(row)}{_source(row, summary)}" if row.get("estimate") else ""
     return (
         f'<article id="{_anchor(row)}" class="is-{_class(row["verdict"])}">'
         f"<h3>{text(row['id'])}. {text(row['says'])}</h3>"
@@ -140,8 +146,12 @@ def _detail(row: dict[str, Any]) -> str:
     return f"{pictures}<details><summary>In figures</summary>{tables}</details>"
 
 
-def _source(row: dict[str, Any], told: Any, study: Any) -> str:
-    """Where a claim's figures come from: results, code, params, and how MLflow finds the runs."""
+def _source(row: dict[str, Any], summary: dict[str, Any]) -> str:
+    """Where a claim's figures come from: results, code, params, and how MLflow finds the runs.
+
+    Nothing for studies that were pooled: each has its own page.
+    """
+    told, study = summary.get("provenance"), summary.get("study")
     if not told or not study:
         return ""
     stages = dict.fromkeys(
@@ -155,7 +165,12 @@ def _source(row: dict[str, Any], told: Any, study: Any) -> str:
     lines = [f"From {folders}, item by item."]
     lines += [f"Code: {code}. " if code else "", f"Params: {told['params_sha256'][:16]}."]
     lines += [f"In MLflow: {search}."]
-    return f'<p class="caption">{text(" ".join(filter(None, lines)))}</p>'
+    pair = behind.of(row["effect"])
+    there = any((one["arm"], one["other"]) == pair for one in summary["behind"])
+    link = ""
+    if pair and there:
+        link = f' <a href="#{scenes.anchor(*pair)}">Questions that one of both alone has right</a>.'
+    return f'<p class="caption">{text(" ".join(filter(None, lines)))}{link}</p>'
 
 
 def effect(row: dict[str, Any]) -> str:

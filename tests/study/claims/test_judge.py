@@ -124,8 +124,8 @@ def test_the_page_escapes_what_it_is_given_and_says_how_many_would_tell(found):
     )
     claim = {"effect": "dpo:vqa/lenient - none:vqa/lenient", "says": "<script>alert(1)</script>"}
     summary = {"claims": told(noisy, E=claim)}
-    html = page.section(summary)
+    html = page.section(summary, {})
     assert "<script>" not in html and "&lt;script&gt;" in html and "&lt;b&gt;P" in html
     assert "units would tell" in html and "inconclusive" in html
     assert "| inconclusive |" in page.text_table(summary["claims"])
-    assert "No claims" in page.section({"claims": judge.told(noisy, PARAMS, {})})
+    assert "No claims" in page.section({"claims": judge.told(noisy, PARAMS, {})}, {})
