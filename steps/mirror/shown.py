@@ -20,7 +20,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 from steps.mirror import about
 
 TABLE = "claims.json"
-SHOWN = ("*.html", "figures/*.png", "tables/*.md")
+SHOWN = ("*.html", "figures/*.png", "tables/*.md", "tables/*.tex")
 
 
 def report(client: MlflowClient, uri: str, run: str, folder: Path) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def report(client: MlflowClient, uri: str, run: str, folder: Path) -> dict[str, 
 
 def table(claims: dict[str, Any]) -> str:
     """The verdicts as MLflow's tables are kept (`mlflow.log_table`, which only ever appends)."""
-    from steps.study.claims.page import controls, effect, reason
+    from steps.study.claims.texts import controls, effect, reason
 
     rows = [
         {

@@ -16,6 +16,9 @@ from pathlib import Path
 from steps.mirror import notes, store
 from steps.mirror.words import masked
 
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends the pages, and the server with them."""
+
 
 def serve(results: Path, port: int = 5000) -> int:
     """Serve the store on 127.0.0.1 until interrupted, print a link a study; the exit status.
@@ -39,19 +42,26 @@ def serve(results: Path, port: int = 5000) -> int:
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment["MLFLOW_BACKEND_STORE_URI"] = uri  # on the command line all could read a password
     print("MLflow is starting (Ctrl-C ends it) ...", flush=True)
-    server = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
-    )
+    ends = [s for s in ENDS if signal.getsignal(s) is not signal.SIG_IGN]  # nohup ignores one
+    for one in ends:
+        signal.signal(one, signal.default_int_handler)
+    server = None
     try:
+        server = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+        )
         if _answers(f"http://127.0.0.1:{port}/health", server):
             _links(f"http://127.0.0.1:{port}", studies)
         return server.wait()
     except KeyboardInterrupt:
         return 0
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)  # it and its worker
-        server.wait()
+        for one in ends:  # a terminal that closes may say so twice
+            signal.signal(one, signal.SIG_IGN)
+        if server:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)  # it and its worker
+            server.wait()
 
 
 def free(port: int) -> int:

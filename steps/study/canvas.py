@@ -2,8 +2,11 @@
 
 import io
 import re
+from html import escape
 from pathlib import Path
 from typing import Any
+
+from steps.study.captions import title
 
 INK, MUTED, LINE = "#1d2329", "#68727d", "#d5d9de"
 ARMS = ("#7d8894", "#b58900", "#2f78c4", "#cf4a63", "#2c9a74", "#8b62c9", "#c66a21", "#4b9fb0")
@@ -64,7 +67,9 @@ def _themed(svg: str, name: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
     svg = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", svg)
-    svg = re.sub(r'<svg width="[\d.]+pt" height="[\d.]+pt"', '<svg role="img"', svg, count=1)
+    shows, of = title(name)
+    label = f'role="img" aria-label="{escape(f"{shows}: {of}")}"'
+    svg = re.sub(r'<svg width="[\d.]+pt" height="[\d.]+pt"', f"<svg {label}", svg, count=1)
     svg = re.sub(r' id="([^"]+)"', rf' id="{name}-\1"', svg)
     svg = re.sub(r"url\(#", f"url(#{name}-", svg).replace('href="#', f'href="#{name}-')
     svg = re.sub(r"(font: [^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1var(--sans)", svg)

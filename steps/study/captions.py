@@ -46,7 +46,30 @@ CAPTIONS = {
     "mirrored scene; and on how few heads it rests.",
     "dose": "Features added dose by dose, and taken away, beside matched foils.",
 }
-"""By what the picture's file is called up to its first hyphen."""
+"""By what the picture's file is called up to its first hyphen, as TITLES."""
+TITLES = {
+    "index": "the whole study",
+    "features": "features, one by one",
+    "claims": "what held",
+    "differences": "differences to the base",
+    "curves": "learning curves",
+    "credit": "rewards of credit rules",
+    "maps": "segmentation maps",
+    "drift": "change of the tower by layer",
+    "gallery": "where losses look",
+    "roc": "the method on known turns",
+    "rotation": "rotation of features",
+    "orders": "rotation in both orders",
+    "spatial": "features that tell relations",
+    "heads": "heads that drive answers",
+    "dose": "features added and taken away",
+}
+
+
+def title(name: str) -> tuple[str, str]:
+    """What a picture shows, and of what (base, arm, seed or paper), by its file's name."""
+    kind, _, of = name.partition("-")
+    return TITLES.get(kind, kind), of.replace("-", ", ")
 
 
 def template() -> str:

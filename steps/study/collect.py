@@ -1,6 +1,7 @@
 """What a study's folders say: metrics of every stage, curves, provenance; and what is missing."""
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ LOCAL_STAGES = ("reuse", "newcomers", "cost", "stability", "turned", *DIFF_STAGE
 """Folders without a result for a base from the hub, which keeps no model from before images."""
 OWN_SEEDS = {"gaze": "gaze", "turned": "diff"}
 """Stages on some seeds alone, and the section that says which."""
+ITEMS = "items.parquet"
+"""In the folder of an instrument: its answers, item by item."""
 CURVES = "curves.json"
 """In the folder of each model that was trained: what its training logged."""
 ELSEWHERE = ("none", "checkpoint")
@@ -34,11 +37,15 @@ Where = tuple[str, str | None, str | None, int | None]
 
 @dataclass
 class Found:
-    """Metrics by place, the folders themselves, and the places where nothing finished stands."""
+    """Metrics by place, the folders themselves, and the places where nothing finished stands.
+
+    items: the bytes of items.parquet, of places that were read from an export and have no folder.
+    """
 
     metrics: dict[Where, dict[str, float]] = field(default_factory=dict)
     folders: dict[Where, Path] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    items: dict[Where, bytes] = field(default_factory=dict)
 
     def series(self, base: str, arm: str, metric: str) -> dict[int, float]:
         """One metric of one arm by seed, from whichever of its stages has it."""
@@ -48,6 +55,13 @@ class Found:
             if stage in ARM_STAGES and b == base and a == arm and metric in values
             if seed is not None
         }
+
+    def answers(self, *where: Any) -> Path | io.BytesIO | None:
+        """What to read the answers of a place from, in Parquet; None where there are none."""
+        if where in self.items:
+            return io.BytesIO(self.items[where])
+        folder = self.folders.get(where)
+        return path if folder and (path := folder / ITEMS).is_file() else None
 
     def names(self, base: str) -> set[str]:
         """Every metric that some arm of a base has."""

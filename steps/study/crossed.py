@@ -5,7 +5,6 @@ alone tell too narrow an interval of how the arm does on questions like these. B
 (Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1(2)).
 """
 
-import math
 from dataclasses import asdict
 from typing import Any
 
@@ -20,23 +19,32 @@ MEASURES = ("lenient", "strict")
 def interval(differences: np.ndarray, confidence: float, seed: int = 0) -> Interval:
     """Mean of paired differences [seeds, questions] and its interval over both.
 
+    Student's t with the standard error of `error` and the degrees of freedom of `freedom`. The
+    bounds are None for one seed, which says nothing of others.
+    """
+    mean, spread = float(differences.mean()), error(differences, seed)
+    if spread is None:
+        return Interval(mean, None, None, len(differences))
+    from scipy.stats import t
+
+    half = float(t.ppf((1 + confidence) / 2, freedom(differences))) * spread
+    return Interval(mean, mean - half, mean + half, len(differences))
+
+
+def error(differences: np.ndarray, seed: int = 0) -> float | None:
+    """Standard error of the mean of [seeds, questions], both drawn anew; None for one of either.
+
     Each draw takes one seed and one question fewer than there are, with replacement, so that the
-    spread of a mean of few is not taken for smaller than it is. The draws' standard deviation is
-    the standard error; its degrees of freedom are Satterthwaite's (1946) of the two-way analysis of
-    variance. The bounds are None for one seed, which says nothing of others.
+    spread of a mean of few is not taken for smaller than it is.
     """
     seeds, questions = differences.shape
-    mean = float(differences.mean())
     if seeds < 2 or questions < 2:
-        return Interval(mean, None, None, seeds)
+        return None
     rng = np.random.default_rng(seed)
     rows = rng.multinomial(seeds - 1, np.full(seeds, 1 / seeds), DRAWS) / (seeds - 1)
     columns = rng.multinomial(questions - 1, np.full(questions, 1 / questions), DRAWS)
     drawn = ((rows @ differences) * columns).sum(1) / (questions - 1)
-    from scipy.stats import t
-
-    half = float(t.ppf((1 + confidence) / 2, freedom(differences)) * drawn.std(ddof=1))
-    return Interval(mean, mean - half, mean + half, seeds)
+    return float(drawn.std(ddof=1))
 
 
 def freedom(differences: np.ndarray) -> float:
@@ -53,7 +61,7 @@ def freedom(differences: np.ndarray) -> float:
     squares = [sign * total / degrees for total, degrees, sign in parts]
     below = sum((total / d) ** 2 / d for total, d, _ in parts)
     whole = max(sum(squares), 0.0) ** 2
-    return max(1.0, whole / below) if below > 0 else math.inf
+    return max(1.0, whole / below) if below > 0 else float(differences.size - 1)
 
 
 def widen(found: Any, base: str, metric: str, arms: dict[str, Any], confidence: float) -> None:
@@ -62,9 +70,7 @@ def widen(found: Any, base: str, metric: str, arms: dict[str, Any], confidence: 
     metric: `benchmarks/<name>/lenient` or `/strict`; nothing happens to others. arms: of a row of
     `tables.results`, changed in place; differences are in points.
     """
-    head, _, rest = metric.partition("/")
-    name, _, measure = rest.rpartition("/")
-    if head != "benchmarks" or measure not in MEASURES:
+    if (which := benchmark(metric)) is None:
         return
     for arm, told in arms.items():
         for key in [key for key in told if key.startswith("minus_")]:
@@ -72,12 +78,19 @@ def widen(found: Any, base: str, metric: str, arms: dict[str, Any], confidence: 
             if other not in arms:  # an encoder, not an arm
                 continue
             seeds = sorted(set(told["seeds"]) & set(arms[other]["seeds"]))
-            one, two = (_answers(found, base, who, seeds, name, measure) for who in (arm, other))
+            one, two = (answers(found, base, who, seeds, *which) for who in (arm, other))
             if one is not None and two is not None and one.shape == two.shape:
                 told[key] = asdict(interval(100 * (one - two), confidence))
 
 
-def _answers(
+def benchmark(metric: str) -> tuple[str, str] | None:
+    """Benchmark and measure of `benchmarks/<name>/lenient` or `/strict`; None for others."""
+    head, _, rest = metric.partition("/")
+    name, _, measure = rest.rpartition("/")
+    return (name, measure) if head == "benchmarks" and measure in MEASURES else None
+
+
+def answers(
     found: Any, base: str, arm: str, seeds: list[int], name: str, measure: str
 ) -> np.ndarray | None:
     """How right an arm's answers are, [seeds, questions]; None where a table is not there."""
@@ -85,10 +98,9 @@ def _answers(
 
     rows = []
     for seed in seeds:
-        folder = found.folders.get(("logged", base, arm, seed))
-        if folder is None or not (folder / "items.parquet").is_file():
+        if (kept := found.answers("logged", base, arm, seed)) is None:
             return None
-        table = pd.read_parquet(folder / "items.parquet", columns=["instrument", "item", measure])
+        table = pd.read_parquet(kept, columns=["instrument", "item", measure])
         own = table[table["instrument"] == f"benchmarks/{name}"].set_index("item")[measure]
         rows.append(own.sort_index().astype(float).to_numpy())
     if not rows or len({len(row) for row in rows}) > 1:

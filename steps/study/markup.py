@@ -14,7 +14,7 @@ def text(value: Any) -> str:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], style: str = "plain") -> str:
     """A table of ready cells: the first column is a heading of its row."""
-    top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
+    top = "".join(f'<th scope="col">{cell}</th>' if cell else "<td></td>" for cell in head)
     body = "".join(
         f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{c}</td>" for c in row[1:]) + "</tr>"
         for row in rows

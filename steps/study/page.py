@@ -54,7 +54,7 @@ def render(
 
 FOOTER = """<footer>These figures judge a mechanism in a small synthetic world. They neither confirm
 nor refute a paper on its own models. The same numbers: <code>summary.json</code>, and
-<code>tables/</code> in Markdown.</footer>"""
+<code>tables/</code> in Markdown and LaTeX.</footer>"""
 
 
 def _head(summary: dict[str, Any]) -> str:

@@ -19,15 +19,15 @@ from steps.place import private
 from steps.schema import Params
 from steps.stage import StageError
 from steps.study import share
-from steps.study.claims import forest, judge, page, registry
-from steps.study.collect import Found, flat
+from steps.study.claims import forest, judge, page, registry, texts
+from steps.study.collect import ITEMS, Found, flat
 from steps.study.markup import plain, text
 
 OWN = ("study", "seeds", "diff.seeds", "gaze.seeds", "bases")
 """Keys of params that studies may have otherwise."""
 OF_BASES = ("world", "items")
 """The same, where they have no base in common."""
-NEEDED = ("manifest.json", "metrics.json")
+NEEDED = ("manifest.json", "metrics.json", ITEMS)
 
 
 Places = dict[str, tuple[Path, dict[str, Any] | None]]
@@ -37,8 +37,8 @@ Places = dict[str, tuple[Path, dict[str, Any] | None]]
 def pool(places: Places, out: Path) -> dict[str, Any]:
     """Judge all claims on the units of several studies; writes `out`, and returns its summary.
 
-    `out` gets index.html, claims.md, summary.json and figures, whole or not at all. Raises
-    StageError that names what two studies have otherwise, or a unit that both have.
+    `out` gets index.html, claims.md and .tex, summary.json and figures, whole or not at all.
+    Raises StageError that names what two studies have otherwise, or a unit that both have.
     """
     if len(places) < 2:
         raise StageError("give two studies or more to pool, as in make pool STUDIES='a b' TO=c")
@@ -64,8 +64,9 @@ def joined(places: Places) -> tuple[Found, dict[str, Params]]:
     for other in others:
         _alike(first, studies[first][0], other, studies[other][0])
     found, source = Found(), {}
-    for name, (_, metrics) in studies.items():
-        for (stage, base, arm, seed), values in metrics.items():
+    for name, (_, own) in studies.items():
+        found.items |= own.items
+        for (stage, base, arm, seed), values in own.metrics.items():
             unit = (base, seed)
             if None not in unit and source.setdefault(unit, name) != name:
                 raise StageError(
@@ -83,9 +84,9 @@ def together(every: dict[str, Params]) -> Params:
     return next(iter(every.values())).model_copy(update={"bases": bases, "seeds": seeds})
 
 
-def _read(name: str, place: Path, told: dict[str, Any] | None) -> tuple[Params, Any]:
-    """A study's params, and its metrics by place."""
-    files, metrics = share.opened(place, NEEDED), {}
+def _read(name: str, place: Path, told: dict[str, Any] | None) -> tuple[Params, Found]:
+    """A study's params, its metrics, and its answers to benchmarks."""
+    files, found = share.opened(place, NEEDED), Found()
     if told is None:
         if share.PARAMS not in files:
             raise StageError(f"{place} is no export: it has no {share.PARAMS}")
@@ -98,10 +99,12 @@ def _read(name: str, place: Path, told: dict[str, Any] | None) -> tuple[Params, 
             facts = json.loads(files[f"{folder}/manifest.json"])
             where = (folder.split("/")[0], facts["base"], facts["arm"], facts["seed"])
             values = json.loads(data)
-            metrics[where] = {k: v for k, v in values.items() if isinstance(v, (int, float))}
+            found.metrics[where] = {k: v for k, v in values.items() if isinstance(v, (int, float))}
         except (ValueError, KeyError, TypeError, AttributeError):
             raise StageError(f"{place}: {folder} has no metrics of ours") from None
-    return check(told or {}, name), metrics
+        if where[0] == "logged" and (items := files.get(f"{folder}/{ITEMS}")) is not None:
+            found.items[where] = items
+    return check(told or {}, name), found
 
 
 def _alike(name: str, one: Params, other_name: str, other: Params) -> None:
@@ -138,7 +141,8 @@ def _write(summary: dict[str, Any], out: Path) -> None:
     try:
         whole = json.dumps(summary, indent=1, ensure_ascii=False)
         (half / "summary.json").write_text(whole + "\n")
-        (half / "claims.md").write_text(page.text_table(summary["claims"]))
+        (half / "claims.md").write_text(texts.markdown(summary["claims"]))
+        (half / "claims.tex").write_text(texts.tex(summary["claims"]))
         forests = forest.forests(summary["claims"], half / "figures")
         (half / "index.html").write_text(_page(summary, forests), encoding="utf-8")
         if out.exists():
@@ -160,7 +164,8 @@ def _page(summary: dict[str, Any], forests: dict[str, str]) -> str:
         f'<p class="caption">Params in common: <code>{summary["params_sha256"][:16]}</code>. Each '
         "study’s own page has its figures, scenes and pictures.</p></header><main><section "
         f'id="claims">{page.section(summary, forests)}</section></main>'
-        "<footer>The same numbers: <code>summary.json</code>, <code>claims.md</code>.</footer>"
+        "<footer>The same numbers: <code>summary.json</code>, <code>claims.md</code> and "
+        "<code>claims.tex</code>.</footer>"
     )
     style = Template(Path(__file__).with_name("page.html").read_text())
     return style.substitute(title=title, body=body)

@@ -68,7 +68,7 @@ FOLDERS = {
 
 
 def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
-    """Write index.html, summary.json, tables/*.md and figures/*.png to `out`.
+    """Write index.html, summary.json, tables/*.md and *.tex, and figures/*.png to `out`.
 
     params: study, seeds, bases, arms, report. inputs: the study's folders by stage (`vqa` is
     results/<study>/vqa, ...), and `claims`; any may be absent. Returns the smallest difference

@@ -10,6 +10,9 @@ import pandas as pd
 
 from steps.study.collect import Found
 
+LOST = (OSError, ValueError, KeyError)
+"""What reading a table that is not there, or is not what it should be, raises."""
+
 
 def samples(found: Found, params: Any, base: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Some questions of the first seed that has any, one kind after the other.
@@ -19,25 +22,31 @@ def samples(found: Found, params: Any, base: str) -> tuple[list[dict[str, Any]],
     """
     for seed in params.seeds:
         folders = {arm: found.folders.get(("vqa", base, arm, seed)) for arm in params.arms}
-        questions = found.folders.get(("items", None, None, seed))
-        present = {arm: folder for arm, folder in folders.items() if folder is not None}
-        if not present or questions is None:
+        folder = found.folders.get(("items", None, None, seed))
+        present = {arm: place for arm, place in folders.items() if place is not None}
+        if not present or folder is None:
             continue
         try:
-            asked = pd.read_parquet(questions / "vqa.parquet").set_index("item")
-            images = np.load(questions / "vqa_images.npy", mmap_mode="r", allow_pickle=False)
-            told = {arm: answers(folder) for arm, folder in present.items()}
-        except (OSError, ValueError, KeyError) as error:
+            asked, images = questions(folder)
+            told = {arm: answers(place) for arm, place in present.items()}
+        except LOST as error:
             return [], [f"sample scenes of {base}: {error}"]
         chosen = _choose(asked, told, params.report.samples)
         return [sample(asked.loc[i], i, seed, told, images) for i in chosen], []
     return [], [f"sample scenes of {base}: no seed has both its questions and answers"]
 
 
+def questions(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """The judged questions by item, and the pictures that their column `image` counts."""
+    asked = pd.read_parquet(folder / "vqa.parquet").set_index("item")
+    return asked, np.load(folder / "vqa_images.npy", mmap_mode="r", allow_pickle=False)
+
+
 def answers(folder: Path) -> pd.DataFrame:
-    """An arm's answers to the judged questions, by item: raw, strict, lenient."""
-    table = pd.read_parquet(folder / "items.parquet")
-    return table[table["instrument"] == "vqa"].set_index("item")[["raw", "strict", "lenient"]]
+    """An arm's answers to the judged questions, by item: kind, raw, strict, lenient."""
+    wanted = ["item", "kind", "raw", "strict", "lenient"]
+    table = pd.read_parquet(folder / "items.parquet", columns=["instrument", *wanted])
+    return table.loc[table["instrument"] == "vqa", wanted].set_index("item")
 
 
 def _choose(asked: pd.DataFrame, told: dict[str, pd.DataFrame], wanted: int) -> list[str]:

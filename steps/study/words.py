@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steps.study import markup
+from steps.study import markup, samples
 from steps.study.collect import Found
-from steps.study.samples import picture
 
 SHADES = 9
 """Steps of shading, from the least of an answer's words to the most."""
@@ -38,12 +37,11 @@ def told(found: Found, params: Any, base: str) -> list[dict[str, Any]]:
             continue
         try:
             words = pd.read_parquet(place / "tokens.parquet")
-            asked = pd.read_parquet(questions / "vqa.parquet").set_index("item")
-            images = np.load(questions / "vqa_images.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError):  # another seed may have them
+            asked, images = samples.questions(questions)
+            first = words.drop_duplicates("kind")["item"].tolist()[:WANTED]
+            return [_one(asked.loc[item], words[words["item"] == item], images) for item in first]
+        except samples.LOST:  # another seed may have them
             continue
-        first = words.drop_duplicates("kind")["item"].tolist()[:WANTED]
-        return [_one(asked.loc[item], words[words["item"] == item], images) for item in first]
     return []
 
 
@@ -52,7 +50,7 @@ def _one(row: pd.Series, words: pd.DataFrame, images: np.ndarray) -> dict[str, A
     return {
         "kind": str(row["kind"]),
         "question": str(row["prompt"]),
-        "picture": picture(images[int(row["image"])]),
+        "picture": samples.picture(images[int(row["image"])]),
         "words": [
             {"word": str(word), "depends": bool(depends)}
             | {name: ranks[name][place] for name in MEASURES}
@@ -64,9 +62,9 @@ def _one(row: pd.Series, words: pd.DataFrame, images: np.ndarray) -> dict[str, A
 
 
 def _ranks(values: pd.Series) -> list[float]:
-    """For each value the share of the others below it; equal values share their places."""
+    """For each value the share of the others that are below it."""
     others = max(1, len(values) - 1)
-    return ((values.rank(method="average") - 1) / others).round(3).tolist()
+    return ((values.rank(method="min") - 1) / others).round(3).tolist()
 
 
 def section(answers: list[dict[str, Any]]) -> str:

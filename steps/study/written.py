@@ -1,25 +1,34 @@
-"""The page's tables in Markdown, for other places than the page."""
+"""The page's tables in Markdown and LaTeX, for other places than the page."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from steps.study import credit, diffing, matrix, tables
-from steps.study.claims import page as claims
+from steps.study import credit, diffing, latex, matrix, tables
+from steps.study.claims import texts
 from steps.study.markup import shown
 
 
 def write(summary: dict[str, Any], folder: Path) -> None:
-    """The page's tables in Markdown: results, costs and configurations of each base."""
+    """The page's tables in Markdown: results, costs and configurations of each base.
+
+    Verdicts, results and costs, which papers print, in LaTeX as well.
+    """
     folder.mkdir()
-    (folder / "claims.md").write_text(claims.text_table(summary["claims"]))
+    (folder / "claims.md").write_text(texts.markdown(summary["claims"]))
+    (folder / "claims.tex").write_text(texts.tex(summary["claims"]))
     arms = matrix.wide(summary["ran"])
     for base, groups in summary["results"].items():
         (folder / f"results-{base}.md").write_text(results(groups, arms))
+        pages = (latex.table(*told) for told in _results(groups, arms))
+        (folder / f"results-{base}.tex").write_text("\n".join(pages))
         costs = [
             [row["label"], *(tables.cost(row, arm) for arm in arms)]
             for row in summary["costs"][base]
         ]
         (folder / f"costs-{base}.md").write_text(tables.markdown(["", *arms], costs))
+        caption = f"Budget and dose of each arm on the base {base}, mean over seeds."
+        (folder / f"costs-{base}.tex").write_text(latex.table(["", *arms], costs, caption))
         if told := summary["credit"][base]:
             (folder / f"credit-{base}.md").write_text(credit.markdown(told))
         if summary["diff"][base]["lines"]:
@@ -31,7 +40,18 @@ def write(summary: dict[str, Any], folder: Path) -> None:
 
 def results(groups: list[dict[str, Any]], arms: list[str]) -> str:
     """Tables of a summary in Markdown: arms, then what stands beside them."""
-    parts, sides = [], list(dict.fromkeys([*matrix.SIDES, *matrix.beside(groups)]))
+    told = zip(groups, _results(groups, arms), strict=True)
+    return "".join(
+        f"## {group['title']}\n\n{group['caption']}\n\n{tables.markdown(head, rows)}\n"
+        for group, (head, rows, _) in told
+    )
+
+
+def _results(
+    groups: list[dict[str, Any]], arms: list[str]
+) -> Iterator[tuple[list[str], list[list[str]], str]]:
+    """Each table's head, rows and caption."""
+    sides = list(dict.fromkeys([*matrix.SIDES, *matrix.beside(groups)]))
     for group in groups:
         fine = group["unit"] != "points"
         rows = [
@@ -42,9 +62,7 @@ def results(groups: list[dict[str, Any]], arms: list[str]) -> str:
             ]
             for row in group["rows"]
         ]
-        parts.append(f"## {group['title']}\n\n{group['caption']}\n\n")
-        parts.append(tables.markdown(["", *arms, *sides], rows) + "\n")
-    return "".join(parts)
+        yield ["", *arms, *sides], rows, f"{group['title']}. {group['caption']}"
 
 
 def _cell(told: dict[str, Any] | None, fine: bool) -> str:

@@ -76,7 +76,7 @@ def test_make_ui_prints_a_link_to_the_table_of_runs(root):
         table_of_runs = f"#/experiments/{run.info.experiment_id}/runs?workflowType=machine_learning"
         assert lines[-1] == f"study: http://127.0.0.1:{port}/{table_of_runs}\n"
         assert healthy(port)
-        page.send_signal(signal.SIGINT)
+        page.send_signal(signal.SIGTERM)  # as Ctrl-C, it ends the server too
         assert page.wait(timeout=60) == 0
         until(lambda: not healthy(port), "the server's end")
     finally:

@@ -166,6 +166,7 @@ def _arm(root, base, arm, seed, gain, noise, rng, ids, gallery, hostile):
     raw = np.where(right, "red", rng.choice(["blue", "answer : green", "a a a"], len(ids)))
     items = pd.DataFrame({"study": "planted", "base": base, "arm": arm, "seed": seed}, index=ids)
     items["instrument"], items["item"] = "vqa", ids
+    items["kind"] = [KINDS[i % 8] for i in range(len(ids))]
     items["raw"] = [SCRIPT] * len(ids) if hostile else raw
     items["strict"], items["lenient"] = right & (rng.random(len(ids)) < 0.9), right
     items.astype({"strict": int, "lenient": int}).to_parquet(folder / "items.parquet", index=False)

@@ -65,6 +65,11 @@ def test_a_class_of_a_map_has_its_row_below_the_means():
     ]
 
 
+def test_each_caption_has_a_title():
+    assert list(captions.TITLES) == list(captions.CAPTIONS)
+    assert captions.title("rotation-bundled-seed0") == ("rotation of features", "bundled, seed0")
+
+
 @pytest.mark.parametrize("kind", captions.CAPTIONS)
 def test_snakemakes_report_has_the_pages_caption_for_each_picture(kind):
     jinja2 = pytest.importorskip("jinja2")

@@ -56,7 +56,7 @@ def test_units_of_two_studies_decide_what_neither_can(tmp_path):
     assert found["estimate"]["mean"] == pytest.approx(2.85)
     assert found["verdict"] == "replicated"
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"index.html", "claims.md", "summary.json", "figures"}
+    assert names == {"index.html", "claims.md", "claims.tex", "summary.json", "figures"}
     assert "claims-pivot.png" in {path.name for path in (tmp_path / "out/figures").iterdir()}
     assert json.loads((tmp_path / "out/summary.json").read_text()) == json.loads(json.dumps(told))
     page = (tmp_path / "out/index.html").read_text()

@@ -169,6 +169,17 @@ def test_figures_tables_and_pictures_are_written(whole):
     )
 
 
+def test_tables_in_latex_hold_nothing_that_latex_would_not_read(whole):
+    for path in (whole[1] / "tables").glob("*.tex"):
+        text = path.read_text()
+        assert text.isascii(), [sign for sign in text if not sign.isascii()]
+        assert not re.search(r"(?<!\\)[#%_]", text), path
+        rows = [line for line in text.splitlines() if line.endswith(r" \\") and " & " in line]
+        assert len({line.count(" & ") for line in rows}) == (path.name != "claims.tex"), path
+    names = {path.name for path in (whole[1] / "tables").glob("*.tex")}
+    assert names == {"claims.tex", "results-bundled.tex", "costs-bundled.tex"}
+
+
 def test_curves_and_configs(whole):
     summary = read(whole[1])[2]
     lines = summary["curves"]["bundled"]
@@ -197,7 +208,7 @@ def test_words_are_shaded_by_rank_and_marked_where_they_depend(whole):
     assert [w["word"] for w in words] == ["it", "is", "red"]
     assert [w["depends"] for w in words] == [False, False, True]
     assert [w["density"] for w in words] == [0.5, 0.0, 1.0]
-    assert [w["entropy"] for w in words] == [0.25, 0.25, 1.0]  # equal ones share their places
+    assert [w["entropy"] for w in words] == [0.0, 0.0, 1.0]  # equal ones have none below them
     assert '<span class="s9"><u>red</u></span>' in html and '<span class="s0">is</span>' in html
 
 
@@ -207,7 +218,8 @@ def test_claims_have_a_picture_and_the_questions_behind_them(study):
     report.run(params, inputs | {"claims": folder}, out)
     html, reader, summary = read(out)
     assert {"claims-pivot.png", "claims-credit.png"} <= {p.name for p in out.glob("figures/*")}
-    told = next(b for b in summary["behind"] if (b["arm"], b["other"]) == ("dpo", "sft"))
+    both = [b for b in summary["behind"] if (b["arm"], b["other"]) == ("dpo", "sft")]
+    told = next(b for b in both if b["measure"] == "lenient" and b["kind"] is None)
     tables = {
         (arm, seed): pd.read_parquet(inputs["vqa"] / f"bundled/{arm}/seed{seed}/items.parquet")
         for arm in ("dpo", "sft")
@@ -220,7 +232,10 @@ def test_claims_have_a_picture_and_the_questions_behind_them(study):
     for side, right in (("gained", "dpo"), ("lost", "sft")):
         for one in told[side]:
             assert {a for a, v in one["answers"].items() if v["lenient"]} == {right}
-    assert "behind-dpo-sft" in reader.ids and 'href="#behind-dpo-sft"' in html
+    strict = next(b for b in both if b["measure"] == "strict" and b["kind"] is None)
+    gap = tables["dpo", 0]["strict"] - tables["sft", 0]["strict"]
+    assert strict["seeds"]["0"]["gained"] == int((gap > 0).sum())
+    assert "behind-dpo-sft-strict" in reader.ids and 'href="#behind-dpo-sft-strict"' in html
     links = {a[1:] for a in reader.addresses if a.startswith("#")}
     assert links <= reader.ids
 

@@ -17,6 +17,7 @@ rule harvest:
         "<logs>/harvest/{base}/seed{seed}.log",
     benchmark:
         "<benchmarks>/harvest/{base}/seed{seed}.tsv"
+    priority: 15  # much waits for it, in a long row
     wildcard_constraints:
         base=one_of(PLAN.diffed()),
         seed=one_of(P.diff.seeds),
@@ -51,6 +52,7 @@ rule dictionary:
         "<logs>/dictionary/{base}/seed{seed}.log",
     benchmark:
         "<benchmarks>/dictionary/{base}/seed{seed}.tsv"
+    priority: 15  # much waits for it, in a long row
     wildcard_constraints:
         base=one_of(PLAN.diffed()),
         seed=one_of(P.diff.seeds),

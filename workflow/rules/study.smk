@@ -1,23 +1,5 @@
 # The study's page, from everything before it.
 
-SHOWN = {
-    "index": "the whole study",
-    "differences": "differences to the base",
-    "curves": "learning curves",
-    "maps": "segmentation maps",
-    "drift": "change of the tower by layer",
-    "gallery": "where losses look",
-    "claims": "what held",
-    "credit": "rewards of credit rules",
-    "features": "features, one by one",
-    "rotation": "rotation of features",
-    "orders": "rotation in both orders",
-    "roc": "the method on known turns",
-    "spatial": "features that tell relations",
-    "heads": "heads that drive answers",
-    "dose": "features added and taken away",
-}
-
 OWN_SEEDS = {"gaze": P.gaze.seeds, "turned": P.diff.seeds}
 LOCAL = ("reuse", "turned")  # for bases that keep a model from before images
 TRAINED = ("turned",)  # the untouched base is what these hold arms against
@@ -56,8 +38,8 @@ if PLAN.diffed():
 
 def report_labels(wildcards):
     """What `snakemake --report` calls a picture, instead of its file's name."""
-    kind, _, where = wildcards.name.partition("-")
-    return {"shows": SHOWN.get(kind, kind), "of": where.replace("-", ", ") or "all bases"}
+    shows, of = captions.title(wildcards.name)
+    return {"shows": shows, "of": of or "all bases"}
 
 
 rule report:

@@ -29,7 +29,7 @@ class Estimate:
 
     mean: float
     error: float | None
-    freedom: int
+    freedom: float
     n: int
 
     def interval(self, confidence: float) -> tuple[float, float] | None:

@@ -1,14 +1,13 @@
 """Every claim judged on a study's results: estimates, controls and verdicts, as plain values."""
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from steps.study import contrasts
-from steps.study.claims import decide
+from steps.study.claims import decide, fixed
+from steps.study.claims.decide import Estimate
 from steps.study.claims.registry import Claim, Paper, Term, parsed
+from steps.study.claims.units import SCALES, Units, units
 
-Units = dict[str, dict[int, float]]
-"""An effect by base and seed."""
 SCOPES = {
     "drawn": "drawn scenes of the embedded world",
     "photos": "photographs in the embedded world",
@@ -92,7 +91,8 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
     if claim.effect is None:
         return row
     own, lacks = units(claim.effect, found, params, claim.unit)
-    measured = estimate(own)
+    terms = parsed(claim.effect)
+    measured, crossed = _measured(terms, own, found, claim.unit), fixed.about(terms)
     if measured is None:
         return row | {"lacks": lacks}
     level = 1 - decide.ALPHA
@@ -101,8 +101,8 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
         "units": {base: list(map(list, of.items())) for base, of in own.items()},
         "differs": measured.differs(),
         "negligible": measured.negligible(claim.interest),
-        "flipped": decide.flipped(_listed(own)),
-        "enough": decide.enough(measured, claim.interest, len(own)),
+        "flipped": None if crossed else decide.flipped(_listed(own)),
+        "enough": None if crossed else decide.enough(measured, claim.interest, len(own)),
         "controls": {},
         "dose": dosed(claim.effect, found, params, claim.unit),
     }
@@ -111,9 +111,10 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
         shared = {
             b: {s: v for s, v in of.items() if s in own.get(b, {})} for b, of in other.items()
         }
-        control = estimate(shared)
-        left = {b: [own[b][s] - v for s, v in of.items()] for b, of in shared.items()}
-        rest = decide.estimate(left)
+        left = {b: {s: own[b][s] - v for s, v in of.items()} for b, of in shared.items()}
+        both = fixed.without(terms, parsed(effect))
+        control = _measured(parsed(effect), shared, found, claim.unit)
+        rest = _measured(both, left, found, claim.unit)
         if control is None or rest is None:
             row["controls"][name] = {"effect": effect, "lacks": missing}
             continue
@@ -125,7 +126,7 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
         }
     if claim.sees:
         seen, _ = units(claim.sees, found, params, claim.unit)
-        known = estimate(seen)
+        known = _measured(parsed(claim.sees), seen, found, claim.unit)
         told = known is not None and known.error is not None
         row["sees_it"] = known.above(0) < decide.ALPHA if told else None
     return row
@@ -137,7 +138,7 @@ def _word(row: dict[str, Any], claim: Claim) -> decide.Verdict:
     if "estimate" not in row:
         return decide.Verdict("not testable", f"not measured: {', '.join(row['lacks'])}")
     one = row["estimate"]
-    found = decide.Estimate(one["mean"], one["error"], one["freedom"], one["n"])
+    found = Estimate(one["mean"], one["error"], one["freedom"], one["n"])
     by = [name for name, told in row["controls"].items() if told.get("explains")]
     return decide.verdict(
         found, claim.sign, row["differs"], row["negligible"], row.get("sees_it"), by
@@ -148,12 +149,20 @@ def _listed(values: Units) -> dict[str, list[float]]:
     return {base: list(of.values()) for base, of in values.items()}
 
 
-def estimate(values: Units) -> decide.Estimate | None:
+def estimate(values: Units) -> Estimate | None:
     """`decide.estimate` of an effect in each unit."""
     return decide.estimate(_listed(values))
 
 
-def _plain(one: decide.Estimate, level: float) -> dict[str, Any]:
+def _measured(terms: list[Term], values: Units, found: Any, unit: str) -> Estimate | None:
+    """The same; of a benchmark, whose questions all units share, over these too."""
+    one = estimate(values)
+    if one is None or fixed.about(terms) is None:
+        return one
+    return fixed.crossed_with(one, terms, values, found, SCALES[unit])
+
+
+def _plain(one: Estimate, level: float) -> dict[str, Any]:
     low, high = one.interval(level) or (None, None)
     return {
         "mean": one.mean,
@@ -163,73 +172,6 @@ def _plain(one: decide.Estimate, level: float) -> dict[str, Any]:
         "freedom": one.freedom,
         "n": one.n,
     }
-
-
-def units(effect: str, found: Any, params: Any, unit: str) -> tuple[Units, list[str]]:
-    """An effect in each unit that has all its terms, and which terms no unit of the study has."""
-    scale, terms = 100.0 if unit == "points" else 1.0, parsed(effect)
-    constant = scale * sum(term.weight for term in terms if not term.metrics)
-    measured = [
-        (term, {n: _series(found, params, term.arm, n) for n in _names(term.metrics, params)})
-        for term in terms
-        if term.metrics
-    ]
-    lacks = [
-        f"{term.arm or ''}:{name}"
-        for term, series in measured
-        if not any(of for values in series.values() for of in values.values())
-        for name in series
-    ]
-    made: Units = {}
-    for base in params.bases:
-        flat = _of(base, measured)
-        seeds = set.intersection(*(set(values) for _, values in flat)) if flat else ()
-        if seeds:
-            made[base] = {
-                seed: constant + scale * sum(weight * values[seed] for weight, values in flat)
-                for seed in sorted(seeds)
-            }
-    return made, lacks or ([] if made else ["no seed has all of it"])
-
-
-def _of(base: str, measured: list[tuple[Term, dict[str, Units]]]) -> list[tuple[float, Any]]:
-    """An effect's terms on one base, as weights and values by seed; empty where one is missing.
-
-    Of alternatives those count that the base has in every term with the same ones: a world of
-    photographs knows no colours.
-    """
-    have: dict[tuple[str, ...], set[str]] = {}
-    for term, series in measured:
-        there = {name for name, values in series.items() if values.get(base)}
-        have[term.metrics] = have.get(term.metrics, there) & there
-    if not all(have.values()):
-        return []
-    return [
-        (term.weight / len(have[term.metrics]), series[name][base])
-        for term, series in measured
-        for name in sorted(have[term.metrics])
-    ]
-
-
-def _series(found: Any, params: Any, arm: str | None, metric: str) -> Units:
-    if arm is not None:
-        return {base: found.series(base, arm, metric) for base in params.bases}
-    values: Units = {base: {} for base in params.bases}
-    for (_, base, of, seed), metrics in found.metrics.items():
-        if of is None and base in values and seed is not None and metric in metrics:
-            values[base][seed] = metrics[metric]
-    return values
-
-
-def _names(metrics: Iterable[str], params: Any) -> Iterator[str]:
-    """The metrics, each at every site of the study's dictionaries where it stands for any."""
-    for metric in metrics:
-        if "{site}" not in metric:
-            yield metric
-            continue
-        for site in params.diff.sites:
-            for layer in params.diff.layers:
-                yield metric.replace("{site}", f"{site}.{layer}")
 
 
 def _discovered(p: list[float]) -> list[float]:

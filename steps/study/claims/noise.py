@@ -10,6 +10,7 @@ from typing import Any
 from steps.study import stats
 from steps.study.claims import decide, judge
 from steps.study.claims.registry import Paper, parsed
+from steps.study.claims.units import units as formed
 from steps.study.tables import markdown
 
 HEAD = ("claim", "metric", "units", "SD", "of interest", "found at", "units it takes")
@@ -27,7 +28,7 @@ def table(found: Any, params: Any, papers: dict[str, Paper], units: int, bases: 
             if not terms or terms[0].arm is None:
                 continue
             metric = judge.spelt(terms[0])
-            own, _ = judge.units(f"continue:{metric} - none:{metric}", found, params, claim.unit)
+            own, _ = formed(f"continue:{metric} - none:{metric}", found, params, claim.unit)
             one = judge.estimate(own)
             if one is None or one.error is None:
                 continue

@@ -4,16 +4,14 @@ from typing import Any
 
 from steps.study import behind, scenes
 from steps.study.captions import CAPTIONS
-from steps.study.claims import dots
+from steps.study.claims import dots, texts
 from steps.study.claims.decide import VERDICTS
 from steps.study.claims.registry import parsed
-from steps.study.markup import figure, shown, table, text
-from steps.study.tables import markdown
+from steps.study.markup import figure, table, text
 
 ORDER = list(VERDICTS)
 FOLDERS = {"dose": "model", "budget": "model", "train": "model", "original": "newcomers"}
 """Folders of metrics whose names do not begin with it."""
-HEAD = ("claim", "verdict", "effect [interval]", "units", "controls", "why")
 
 
 def section(summary: dict[str, Any], forests: dict[str, str]) -> str:
@@ -31,21 +29,10 @@ def section(summary: dict[str, Any], forests: dict[str, str]) -> str:
     lead = (
         f"<p>{words}</p>"
         f'<p class="caption">{text(told["caution"])} Scope: {text(told["scope"])}. '
-        f"{text(_how(told))}</p>"
+        f"{text(texts.how(told))}</p>"
     )
     papers = "".join(_paper(summary, name, forests.get(name)) for name in told["papers"])
     return lead + _filters(told) + papers
-
-
-def _how(told: dict[str, Any]) -> str:
-    level = f"{100 * (1 - told['alpha']):g} %"
-    return (
-        f"A unit is a seed of a base, on which all arms share questions and draws; intervals are "
-        f"{level} t intervals over units, with bases as strata. Below {told['fewest']} units "
-        "nothing is decided. Primary claims (in bold) are decided together, paper by paper (Holm); "
-        "the others are described, corrected by Benjamini and Hochberg. Equivalent: within the "
-        "smallest effect of interest by two one-sided tests."
-    )
 
 
 def _filters(told: dict[str, Any]) -> str:
@@ -75,7 +62,7 @@ def _paper(summary: dict[str, Any], name: str, picture: str | None) -> str:
     paper = told["papers"][name]
     rows = [row for row in told["rows"] if row["paper"] == name]
     body = "".join(_row(row) for row in rows)
-    top = "".join(f'<th scope="col">{cell}</th>' for cell in HEAD)
+    top = "".join(f'<th scope="col">{cell}</th>' for cell in texts.HEAD)
     each = "".join(_article(row, summary) for row in rows)
     return (
         f'<details open class="in-{text(name)}">'
@@ -91,10 +78,10 @@ def _paper(summary: dict[str, Any], name: str, picture: str | None) -> str:
 def _row(row: dict[str, Any]) -> str:
     cells = [
         f'<span class="verdict {_class(row["verdict"])}">{row["verdict"]}</span>',
-        text(effect(row)),
+        text(texts.effect(row)),
         str(row["estimate"]["n"]) if row.get("estimate") else "–",
-        "<br>".join(text(line) for line in controls(row)) or "–",
-        text(reason(row)),
+        "<br>".join(text(line) for line in texts.controls(row)) or "–",
+        text(texts.reason(row)),
     ]
     says = f"<b>{text(row['says'])}</b>" if row["primary"] else text(row["says"])
     first = f'<a href="#{_anchor(row)}">{text(row["id"])}</a>. {says}'
@@ -111,7 +98,7 @@ def _article(row: dict[str, Any], summary: dict[str, Any]) -> str:
         f'<article id="{_anchor(row)}" class="is-{_class(row["verdict"])}">'
         f"<h3>{text(row['id'])}. {text(row['says'])}</h3>"
         f'<p><span class="verdict {_class(row["verdict"])}">{row["verdict"]}</span>: '
-        f"{text(effect(row))}; {text(reason(row))}</p>{_about(row)}{told}</article>"
+        f"{text(texts.effect(row))}; {text(texts.reason(row))}</p>{_about(row)}{told}</article>"
     )
 
 
@@ -120,7 +107,8 @@ def _anchor(row: dict[str, Any]) -> str:
 
 
 def _about(row: dict[str, Any]) -> str:
-    lines = [f"Published: {row['published']} ({row['source']}).", f"Expected sign: {sign(row)}."]
+    lines = [f"Published: {row['published']} ({row['source']})."]
+    lines += [f"Expected sign: {texts.sign(row)}."]
     lines += [f"Effect: {row['effect']}."] if row.get("effect") else []
     return "".join(f'<p class="caption">{text(line)}</p>' for line in lines)
 
@@ -128,7 +116,7 @@ def _about(row: dict[str, Any]) -> str:
 def _detail(row: dict[str, Any]) -> str:
     fine = row["unit"] == "raw"
     units = [
-        [text(base), str(seed), _shown(value, fine)]
+        [text(base), str(seed), texts.shown(value, fine)]
         for base, values in row["units"].items()
         for seed, value in values
     ]
@@ -165,75 +153,10 @@ def _source(row: dict[str, Any], summary: dict[str, Any]) -> str:
     lines = [f"From {folders}, item by item."]
     lines += [f"Code: {code}. " if code else "", f"Params: {told['params_sha256'][:16]}."]
     lines += [f"In MLflow: {search}."]
-    pair = behind.of(row["effect"])
-    there = any((one["arm"], one["other"]) == pair for one in summary["behind"])
-    link = ""
-    if pair and there:
-        link = f' <a href="#{scenes.anchor(*pair)}">Questions that one of both alone has right</a>.'
+    pair, link = behind.of(row["effect"]), ""
+    if pair and any(pair == tuple(one[key] for key in pair._fields) for one in summary["behind"]):
+        link = f' <a href="#{scenes.anchor(pair)}">Questions that one of both alone has right</a>.'
     return f'<p class="caption">{text(" ".join(filter(None, lines)))}{link}</p>'
-
-
-def effect(row: dict[str, Any]) -> str:
-    """Estimate and interval of a claim in words; a dash without."""
-    return _with_interval(row["estimate"], row["unit"] == "raw") if row.get("estimate") else "–"
-
-
-def controls(row: dict[str, Any]) -> list[str]:
-    """A line for each control: its own effect, and whether it explains the claim's."""
-    lines = []
-    for name, told in row.get("controls", {}).items():
-        if "estimate" not in told:
-            lines.append(f"{name}: not there")
-            continue
-        own = _with_interval(told["estimate"], row["unit"] == "raw")
-        lines.append(f"{name}: {own}{', explains it' if told['explains'] else ''}")
-    return lines
-
-
-def reason(row: dict[str, Any]) -> str:
-    """Why a verdict is what it is, and how many units would decide an open one."""
-    more = ""
-    if row["verdict"] == "inconclusive":
-        more = f"; {row['enough']} units would tell" if row.get("enough") else ""
-    return f"{row['why']}{more}"
-
-
-def sign(row: dict[str, Any]) -> str:
-    """The published sign in a word."""
-    return {1: "more", -1: "less", 0: "no difference"}[row["sign"]]
-
-
-def text_table(told: dict[str, Any]) -> str:
-    """The verdicts in Markdown, paper by paper."""
-    parts = [f"{told['caution']} Scope: {told['scope']}. {_how(told)}\n\n"]
-    for name, paper in told["papers"].items():
-        rows = [
-            [
-                f"{row['id']}. " + (f"**{row['says']}**" if row["primary"] else row["says"]),
-                row["verdict"],
-                effect(row),
-                str(row["estimate"]["n"]) if row.get("estimate") else "–",
-                "; ".join(controls(row)) or "–",
-                reason(row),
-            ]
-            for row in told["rows"]
-            if row["paper"] == name
-        ]
-        parts.append(f"## {paper['name']}\n\n{paper['source']}\n\n{markdown(list(HEAD), rows)}\n")
-    return "".join(parts)
-
-
-def _with_interval(one: dict[str, Any], fine: bool) -> str:
-    told = _shown(one["mean"], fine)
-    if one["low"] is None:
-        return told
-    return f"{told} [{_shown(one['low'], fine)}, {_shown(one['high'], fine)}]"
-
-
-def _shown(value: float, fine: bool) -> str:
-    if fine and 0 < abs(value) < 0.01:
-        return f"{value:+.2g}".replace("-", "−")
-    return shown(value, fine, True)
 
 
 def _class(word: str) -> str:

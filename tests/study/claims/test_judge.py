@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from steps.study.claims import judge, page
+from steps.study.claims import judge, page, texts
 from steps.study.claims.registry import Claim, Paper
 from steps.study.collect import Found
 
@@ -91,7 +91,7 @@ def test_what_the_study_lacks_is_named_and_the_rest_stands(found):
     assert row(both)["verdict"] == "not testable"
     assert row(both)["why"] == "not measured: dpo:vqa/lenient"
     assert row(both, "F")["verdict"] == "replicated"
-    assert page.controls(row(both, "F")) == ["x: not there"]
+    assert texts.controls(row(both, "F")) == ["x: not there"]
     assert row(both, "G")["why"] == "it takes more"
 
 
@@ -127,5 +127,9 @@ def test_the_page_escapes_what_it_is_given_and_says_how_many_would_tell(found):
     html = page.section(summary, {})
     assert "<script>" not in html and "&lt;script&gt;" in html and "&lt;b&gt;P" in html
     assert "units would tell" in html and "inconclusive" in html
-    assert "| inconclusive |" in page.text_table(summary["claims"])
+    assert "| inconclusive |" in texts.markdown(summary["claims"])
+    lines = texts.tex(summary["claims"]).splitlines()
+    [line] = [line for line in lines if "inconclusive" in line]
+    assert line.startswith(r"E. \textless{}script\textgreater{}alert(1)") and line.endswith(r"\\")
+    assert line.count(" & ") == len(texts.HEAD) - 1
     assert "No claims" in page.section({"claims": judge.told(noisy, PARAMS, {})}, {})

@@ -1,0 +1,105 @@
+"""Claims and verdicts in plain words, and as tables in Markdown and LaTeX."""
+
+from typing import Any
+
+from steps.study import latex, markup, tables
+
+HEAD = ("claim", "verdict", "effect [interval]", "units", "controls", "why")
+COLUMNS = "p{.3\\textwidth}llrp{.2\\textwidth}p{.2\\textwidth}"
+"""The same as LaTeX sets them."""
+
+
+def how(told: dict[str, Any]) -> str:
+    """How the verdicts were come to, in a paragraph."""
+    level = f"{100 * (1 - told['alpha']):g} %"
+    return (
+        f"A unit is a seed of a base, on which all arms share questions and draws; intervals are "
+        f"{level} t intervals over units, with bases as strata (on a "
+        "benchmark, over units and questions). Below {told['fewest']} units "
+        "nothing is decided. Primary claims (in bold) are decided together, paper by paper (Holm); "
+        "the others are described, corrected by Benjamini and Hochberg. Equivalent: within the "
+        "smallest effect of interest by two one-sided tests."
+    )
+
+
+def effect(row: dict[str, Any]) -> str:
+    """Estimate and interval of a claim in words; a dash without."""
+    return _with_interval(row["estimate"], row["unit"] == "raw") if row.get("estimate") else "–"
+
+
+def controls(row: dict[str, Any]) -> list[str]:
+    """A line for each control: its own effect, and whether it explains the claim's."""
+    lines = []
+    for name, told in row.get("controls", {}).items():
+        if "estimate" not in told:
+            lines.append(f"{name}: not there")
+            continue
+        own = _with_interval(told["estimate"], row["unit"] == "raw")
+        lines.append(f"{name}: {own}{', explains it' if told['explains'] else ''}")
+    return lines
+
+
+def reason(row: dict[str, Any]) -> str:
+    """Why a verdict is what it is, and how many units would decide an open one."""
+    more = ""
+    if row["verdict"] == "inconclusive":
+        more = f"; {row['enough']} units would tell" if row.get("enough") else ""
+    return f"{row['why']}{more}"
+
+
+def sign(row: dict[str, Any]) -> str:
+    """The published sign in a word."""
+    return {1: "more", -1: "less", 0: "no difference"}[row["sign"]]
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    """A claim's row, under HEAD, without its statement."""
+    return [
+        row["verdict"],
+        effect(row),
+        str(row["estimate"]["n"]) if row.get("estimate") else "–",
+        "; ".join(controls(row)) or "–",
+        reason(row),
+    ]
+
+
+def markdown(told: dict[str, Any]) -> str:
+    """The verdicts in Markdown, paper by paper; primary claims are bold."""
+    parts = [f"{told['caution']} Scope: {told['scope']}. {how(told)}\n\n"]
+    for name, paper in told["papers"].items():
+        rows = [
+            [f"{r['id']}. " + (f"**{r['says']}**" if r["primary"] else r["says"]), *_cells(r)]
+            for r in told["rows"]
+            if r["paper"] == name
+        ]
+        table = tables.markdown(list(HEAD), rows)
+        parts.append(f"## {paper['name']}\n\n{paper['source']}\n\n{table}\n")
+    return "".join(parts)
+
+
+def tex(told: dict[str, Any]) -> str:
+    """The verdicts in LaTeX, a table for each paper; primary claims have a star."""
+    parts = []
+    for name, paper in told["papers"].items():
+        rows = [
+            [f"{r['id']}{'*' if r['primary'] else ''}. {r['says']}", *_cells(r)]
+            for r in told["rows"]
+            if r["paper"] == name
+        ]
+        caption = f"{paper['name']} ({paper['source']}). {told['caution']} Scope: {told['scope']}."
+        parts.append(latex.table(HEAD, rows, caption, COLUMNS))
+    return "\n".join(parts)
+
+
+def _with_interval(one: dict[str, Any], fine: bool) -> str:
+    told = shown(one["mean"], fine)
+    if one["low"] is None:
+        return told
+    return f"{told} [{shown(one['low'], fine)}, {shown(one['high'], fine)}]"
+
+
+def shown(value: float, fine: bool) -> str:
+    """An effect with its sign: points with one decimal, others (`fine`) with two figures."""
+    if fine and 0 < abs(value) < 0.01:
+        return f"{value:+.2g}".replace("-", "−")
+    return markup.shown(value, fine, True)
