@@ -44,10 +44,8 @@ def told(groups: list[dict[str, Any]], params: Any) -> list[dict[str, Any]]:
 
 
 def _limit(gaps: list[list[float]], confidence: float) -> float | None:
-    from scipy.stats import t
-
     sd, freedom = stats.pooled(gaps), sum(len(g) - 1 for g in gaps if g)
-    return None if sd is None else float(t.ppf((1 + confidence) / 2, freedom)) * sd
+    return None if sd is None else stats.limit(confidence, freedom) * sd
 
 
 def blind(rows: list[dict[str, Any]], params: Any) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from steps.study.stats import Interval
+from steps.study.stats import Interval, limit
 
 DRAWS = 2000
 MEASURES = ("lenient", "strict")
@@ -25,9 +25,7 @@ def interval(differences: np.ndarray, confidence: float, seed: int = 0) -> Inter
     mean, spread = float(differences.mean()), error(differences, seed)
     if spread is None:
         return Interval(mean, None, None, len(differences))
-    from scipy.stats import t
-
-    half = float(t.ppf((1 + confidence) / 2, freedom(differences))) * spread
+    half = limit(confidence, freedom(differences)) * spread
     return Interval(mean, mean - half, mean + half, len(differences))
 
 

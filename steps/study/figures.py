@@ -86,12 +86,12 @@ def curves(lines: dict[str, Any], params: Any, base: str, folder: Path) -> str |
         return None
     plt, number = begin(), colours(params.arms)
     across = max(len(names) for names in shown.values())
+    width, height = 10.4, 1.55 * len(shown) + 0.2
+    # Margins are known: to work them out for as many panels took longer than to draw them.
+    margins = {"left": 0.78 / width, "right": 0.995, "wspace": 0.34, "hspace": 0.75}
+    margins |= {"top": 1 - 0.36 / height, "bottom": 0.46 / height}
     plot, grid = plt.subplots(
-        len(shown),
-        across,
-        figsize=(10.4, 1.55 * len(shown) + 0.2),
-        layout="constrained",
-        squeeze=False,
+        len(shown), across, figsize=(width, height), gridspec_kw=margins, squeeze=False
     )
     for panels, (arm, names) in zip(grid, shown.items(), strict=True):
         for panel in panels[len(names) :]:
@@ -104,7 +104,7 @@ def curves(lines: dict[str, Any], params: Any, base: str, folder: Path) -> str |
             panel.locator_params(nbins=4)
             panel.tick_params(length=2, width=0.5)
         panels[0].set_ylabel(arm, color=ARMS[number[arm]], fontweight="bold", fontsize=9)
-    plot.supxlabel("optimiser step", fontsize=8, color=MUTED)
+    plot.supxlabel("optimiser step", fontsize=8, color=MUTED, y=0.06 / height)
     return write(plot, folder, f"curves-{base}")
 
 

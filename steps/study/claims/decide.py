@@ -6,6 +6,7 @@ weight, whose units share one variance.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,9 +37,7 @@ class Estimate:
         """Student's t interval for the mean; None for too few units."""
         if self.error is None:
             return None
-        from scipy.stats import t
-
-        half = float(t.ppf((1 + confidence) / 2, self.freedom)) * self.error
+        half = stats.limit(confidence, self.freedom) * self.error
         return self.mean - half, self.mean + half
 
     def above(self, bound: float) -> float:
@@ -48,9 +47,7 @@ class Estimate:
         gap = self.mean - bound
         if self.error == 0:
             return float(gap <= 0)
-        from scipy.stats import t
-
-        return float(t.sf(gap / self.error, self.freedom))
+        return stats.beyond(gap / self.error, self.freedom)
 
     def differs(self) -> float:
         """Two-sided p that the true mean is 0."""
@@ -109,10 +106,11 @@ def enough(found: Estimate, interest: float, bases: int, adjusted: float = ALPHA
     if found.error is None:
         return None
     sd = found.error * math.sqrt(found.n)
-    for n in range(max(FEWEST, 2 * bases), MOST + 1, bases):
-        if stats.power(interest, sd, n, 1 - adjusted, n - bases) >= WANTED + ALPHA:
-            return n
-    return None
+    designs = range(max(FEWEST, 2 * bases), MOST + 1, bases)
+    at = bisect_left(
+        designs, WANTED + ALPHA, key=lambda n: stats.power(interest, sd, n, 1 - adjusted, n - bases)
+    )
+    return designs[at] if at < len(designs) else None
 
 
 @dataclass(frozen=True)
