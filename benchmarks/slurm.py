@@ -1,6 +1,6 @@
 """What Snakemake adds to Slurm's own time for each level of the DAG.
 
-python benchmarks/slurm.py [--levels 3] [--jobs 2] [--seconds 1]
+python benchmarks/slurm.py [--levels 8] [--jobs 2] [--seconds 1]
 
 Starts a Slurm of its own on this machine (tests/slurm/cluster.py) and has it run the same short
 jobs twice, a level after the other: by `sbatch --wait` alone, and as rules at the end of the real
@@ -71,7 +71,7 @@ def managed(folder: Path, env: dict[str, str]) -> float:
 def main() -> None:
     """Measure, print lines for people and one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--levels", type=int, default=3)
+    parser.add_argument("--levels", type=int, default=8)
     parser.add_argument("--jobs", type=int, default=2, help="in a level, on two CPUs")
     parser.add_argument("--seconds", type=float, default=1.0, help="that a job takes")
     told = parser.parse_args()
