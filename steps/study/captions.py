@@ -25,9 +25,9 @@ CAPTIONS = {
     "losses of different methods are different quantities, so compare shapes, not heights.",
     "credit": "Reward of each rule over training: the mean over seeds, with its standard error as "
     "a band; grey, plain GRPO.",
-    "maps": "The first test scenes of one seed: the picture, the true map, and what a linear probe "
-    "on each arm’s patch tokens makes of it. A colour is one class in all pictures of a kind; "
-    "background is dark grey.",
+    "maps": "The first test scenes of one seed, for each kind of map: the picture, the true map, "
+    "and what a linear probe on each arm’s patch tokens makes of it. A colour is one class in all "
+    "pictures of a kind; background is dark grey.",
     "drift": "The vision tower beside the reference’s (the untouched base’s, if nothing else was "
     "asked for), layer by layer, on the probe images. layer0 stands before the first block, proj "
     "behind the projector.",

@@ -14,7 +14,8 @@ from steps.study.wording import CURVES
 
 KEY = (PRIMARY, "reuse/lenient", "vqa/ill_formed", "vqa/grey/lenient")
 KEY += ("classify/asked", "classify/never")
-SCENES = 4
+SCENES = 3
+"""Of each kind of map."""
 FRAME = 2
 """Width of the white frame around each square of a sheet, before it is drawn at twice its size."""
 COLUMNS = 5
@@ -145,13 +146,21 @@ def credit(told: dict[str, Any], lines: dict[str, Any], base: str, folder: Path)
     return write(plot, folder, f"credit-{base}")
 
 
+def mapped(names: set[str]) -> list[str]:
+    """The kinds of map that a sheet has, in its order, by the metrics of segmentation."""
+    kinds = {name.split("/")[1] for name in names if name.startswith("segment/")}
+    kinds -= {"photos"}  # other images, of which no sheet is drawn
+    first = [kind for kind in ("shape", "category", "texture") if kind in kinds]
+    return first + sorted(kinds - set(first))
+
+
 def maps(
     sheets: dict[str, Path], kinds: list[str], params: Any, base: str, folder: Path
 ) -> str | None:
     """The arms' segmentation maps side by side, cut out of each arm's own sheet (maps.png).
 
     A sheet has a row for each scene and the columns picture, then truth and prediction of each
-    kind in turn, all squares of one size.
+    kind in turn, all squares of one size; None where it has not the columns of these kinds.
     """
     from PIL import Image
 
@@ -160,37 +169,41 @@ def maps(
         if arm in sheets:
             with Image.open(sheets[arm]) as picture:
                 read[arm] = np.asarray(picture.convert("RGB"))
-    kinds = [kind for kind in kinds if read]
-    if not kinds:
+    if not kinds or not read:
         return None
     first = next(iter(read.values()))
-    side = first.shape[1] // (1 + 2 * len(kinds))
+    side, left = divmod(first.shape[1], 1 + 2 * len(kinds))
+    if left or first.shape[0] % side:
+        return None
     scenes = min(SCENES, first.shape[0] // side)
 
     def square(sheet: np.ndarray, scene: int, column: int) -> np.ndarray:
         part = sheet[scene * side : (scene + 1) * side, column * side : (column + 1) * side]
         return part[::2, ::2][FRAME:-FRAME, FRAME:-FRAME]  # sheets are drawn at twice their size
 
-    columns = [("picture", first, 0)]
-    for i, kind in enumerate(kinds):
-        columns.append((f"{kind}\ntruth", first, 1 + 2 * i))
-        columns += [(f"{kind}\n{arm}", sheet, 2 + 2 * i) for arm, sheet in read.items()]
     plt = begin()
-    width = 10.4
-    height = scenes * width / len(columns) + 0.4
-    edges = {"left": 0, "right": 1, "bottom": 0, "top": 1 - 0.4 / height}
+    across, down, width = 2 + len(read), scenes * len(kinds), 10.4
+    height = down * (width - 0.2) / across + 0.36
+    edges = {"left": 0.2 / width, "right": 1, "bottom": 0, "top": 1 - 0.36 / height}
     plot, grid = plt.subplots(
-        scenes,
-        len(columns),
+        down,
+        across,
         figsize=(width, height),
         gridspec_kw={"wspace": 0.03, "hspace": 0.03, **edges},
         squeeze=False,
     )
-    for scene, panels in enumerate(grid):
-        for panel, (title, sheet, column) in zip(panels, columns, strict=True):
-            if scene < sheet.shape[0] // side:
-                panel.imshow(square(sheet, scene, column), interpolation="none")
+    for row, panels in enumerate(grid):
+        kind, scene = divmod(row, scenes)
+        shown = [square(first, scene, 0), square(first, scene, 1 + 2 * kind)]
+        shown += [square(sheet, scene, 2 + 2 * kind) for sheet in read.values()]
+        for panel, part in zip(panels, shown, strict=True):
+            panel.imshow(part, interpolation="none")
             panel.set_axis_off()
-            if scene == 0:
-                panel.set_title(title, fontsize=7.5, loc="center", linespacing=1.3)
+        if not scene:
+            panels[0].text(
+                -0.06, 0, kinds[kind], rotation=90, fontsize=8, ha="right", va="top", color=MUTED,
+                transform=panels[0].transData,
+            )  # fmt: skip
+    for panel, name in zip(grid[0], ["picture", "truth", *read], strict=True):
+        panel.set_title(name.replace("_", "_\n"), fontsize=7.5, loc="center", linespacing=1.2)
     return write(plot, folder, f"maps-{base}")

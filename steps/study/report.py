@@ -195,9 +195,7 @@ def draw(
         places = {arm: found.folders.get(("segment", base, arm, seed)) for arm in params.arms}
         sheets = {a: f / "maps.png" for a, f in places.items() if f and (f / "maps.png").is_file()}
         if sheets:
-            names = {n.split("/")[1] for n in found.names(base) if n.startswith("segment/")}
-            kinds = [k for k in ("shape", "category", "texture") if k in names]
-            kinds += sorted(names - set(kinds))
+            kinds = figures.mapped(found.names(base))
             drawn["maps"] = figures.maps(sheets, kinds, params, base, folder)
             break
     drawn |= diffing.drawn(found, base, folder)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from steps.schema import Base
-from steps.study import collect, page, report, stats
+from steps.study import collect, figures, page, report, stats
 
 VOID = {"meta", "img", "br", "col", "link", "input", "hr"}
 
@@ -167,6 +167,16 @@ def test_figures_tables_and_pictures_are_written(whole):
         "| learning_rate | 0.0003 | 0.0003 | 3e-05 | 0.0001 |"
         in (out / "tables" / "configs-bundled.md").read_text()
     )
+
+
+def test_maps_are_cut_where_their_sheet_has_them(whole, tmp_path):
+    names = {f"segment/{kind}/miou" for kind in ("texture", "photos", "shape")}
+    assert figures.mapped(names) == ["shape", "texture"]  # photos have a sheet of no kind
+    _, _, params, inputs = whole
+    sheets = {arm: inputs["segment"] / f"bundled/{arm}/seed0/maps.png" for arm in params.arms}
+    wrong = ["shape", "texture", "photos"]
+    assert figures.maps(sheets, wrong, params, "bundled", tmp_path) is None
+    assert figures.maps(sheets, wrong[:2], params, "bundled", tmp_path)
 
 
 def test_tables_in_latex_hold_nothing_that_latex_would_not_read(whole):

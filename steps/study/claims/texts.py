@@ -15,7 +15,7 @@ def how(told: dict[str, Any]) -> str:
     return (
         f"A unit is a seed of a base, on which all arms share questions and draws; intervals are "
         f"{level} t intervals over units, with bases as strata (on a "
-        "benchmark, over units and questions). Below {told['fewest']} units "
+        f"benchmark, over units and questions). Below {told['fewest']} units "
         "nothing is decided. Primary claims (in bold) are decided together, paper by paper (Holm); "
         "the others are described, corrected by Benjamini and Hochberg. Equivalent: within the "
         "smallest effect of interest by two one-sided tests."

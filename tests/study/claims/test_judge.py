@@ -128,6 +128,7 @@ def test_the_page_escapes_what_it_is_given_and_says_how_many_would_tell(found):
     assert "<script>" not in html and "&lt;script&gt;" in html and "&lt;b&gt;P" in html
     assert "units would tell" in html and "inconclusive" in html
     assert "| inconclusive |" in texts.markdown(summary["claims"])
+    assert "{" not in texts.how(summary["claims"])
     lines = texts.tex(summary["claims"]).splitlines()
     [line] = [line for line in lines if "inconclusive" in line]
     assert line.startswith(r"E. \textless{}script\textgreater{}alert(1)") and line.endswith(r"\\")
