@@ -10,7 +10,6 @@ judge its studies together.
 """
 
 import argparse
-import json
 import shutil
 import statistics
 import tempfile
@@ -80,7 +79,7 @@ def main() -> None:
                 figures["pool_s"] = taken(1, lambda: pool.pool(places, place / "pooled"))
     for name, value in figures.items():
         print(f"{name:<12}{value:>10.2f}")
-    tell(**json.loads(json.dumps(figures)))
+    tell(**figures)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,11 @@ def of(effect: str) -> Pair | None:
     return Pair(str(arms[0]), str(arms[1]), told["measure"], told["kind"])
 
 
+def key(one: dict[str, Any]) -> Pair:
+    """The pair that an entry of `told` is about, also where it was read back from JSON."""
+    return Pair(*(one[name] for name in Pair._fields))
+
+
 def told(found: Found, params: Any, wanted: list[Pair]) -> list[dict[str, Any]]:
     """For each pair and base how many questions either alone has right, and some with pictures.
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from steps.study.behind import Pair
+from steps.study.behind import Pair, key
 from steps.study.canvas import colours
 from steps.study.markup import arm, table, text
 
@@ -38,8 +38,8 @@ def _behind(told: list[dict[str, Any]], base: str, number_of: dict[str, int]) ->
         "that score alike may still answer otherwise.</p>"
     ]
     for one in own:
-        pair = Pair(*(one[key] for key in Pair._fields))
-        first = next(o for o in told if Pair(*(o[key] for key in Pair._fields)) == pair)
+        pair = key(one)
+        first = next(other for other in told if key(other) == pair)
         name = f' id="{text(anchor(pair))}"' if first is one else ""
         parts.append(f"<details{name}>{_difference(one, pair, number_of)}</details>")
     return "".join(parts)
@@ -49,7 +49,7 @@ def _difference(one: dict[str, Any], pair: Pair, number_of: dict[str, int]) -> s
     sides = {"gained": (pair.arm, pair.other), "lost": (pair.other, pair.arm)}
     head = ["seed", "questions", *(f"{a} alone right" for a, _ in sides.values())]
     rows = [
-        [str(seed), *(str(of[key]) for key in ("questions", *sides))]
+        [str(seed), *(str(of[name]) for name in ("questions", *sides))]
         for seed, of in one["seeds"].items()
     ]
     cards = "".join(

@@ -154,7 +154,7 @@ def _source(row: dict[str, Any], summary: dict[str, Any]) -> str:
     lines += [f"Code: {code}. " if code else "", f"Params: {told['params_sha256'][:16]}."]
     lines += [f"In MLflow: {search}."]
     pair, link = behind.of(row["effect"]), ""
-    if pair and any(pair == tuple(one[key] for key in pair._fields) for one in summary["behind"]):
+    if pair and pair in map(behind.key, summary["behind"]):
         link = f' <a href="#{scenes.anchor(pair)}">Questions that one of both alone has right</a>.'
     return f'<p class="caption">{text(" ".join(filter(None, lines)))}{link}</p>'
 

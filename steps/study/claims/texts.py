@@ -52,14 +52,19 @@ def sign(row: dict[str, Any]) -> str:
     return {1: "more", -1: "less", 0: "no difference"}[row["sign"]]
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    """A claim's row, under HEAD, without its statement."""
+def _rows(told: dict[str, Any], paper: str, primary: str, other: str) -> list[list[str]]:
+    """A paper's rows under HEAD; primary, other: how a claim is written, of its `id` and `says`."""
     return [
-        row["verdict"],
-        effect(row),
-        str(row["estimate"]["n"]) if row.get("estimate") else "–",
-        "; ".join(controls(row)) or "–",
-        reason(row),
+        [
+            (primary if row["primary"] else other).format(**row),
+            row["verdict"],
+            effect(row),
+            str(row["estimate"]["n"]) if row.get("estimate") else "–",
+            "; ".join(controls(row)) or "–",
+            reason(row),
+        ]
+        for row in told["rows"]
+        if row["paper"] == paper
     ]
 
 
@@ -67,12 +72,7 @@ def markdown(told: dict[str, Any]) -> str:
     """The verdicts in Markdown, paper by paper; primary claims are bold."""
     parts = [f"{told['caution']} Scope: {told['scope']}. {how(told)}\n\n"]
     for name, paper in told["papers"].items():
-        rows = [
-            [f"{r['id']}. " + (f"**{r['says']}**" if r["primary"] else r["says"]), *_cells(r)]
-            for r in told["rows"]
-            if r["paper"] == name
-        ]
-        table = tables.markdown(list(HEAD), rows)
+        table = tables.markdown(list(HEAD), _rows(told, name, "{id}. **{says}**", "{id}. {says}"))
         parts.append(f"## {paper['name']}\n\n{paper['source']}\n\n{table}\n")
     return "".join(parts)
 
@@ -81,11 +81,7 @@ def tex(told: dict[str, Any]) -> str:
     """The verdicts in LaTeX, a table for each paper; primary claims have a star."""
     parts = []
     for name, paper in told["papers"].items():
-        rows = [
-            [f"{r['id']}{'*' if r['primary'] else ''}. {r['says']}", *_cells(r)]
-            for r in told["rows"]
-            if r["paper"] == name
-        ]
+        rows = _rows(told, name, "{id}*. {says}", "{id}. {says}")
         caption = f"{paper['name']} ({paper['source']}). {told['caution']} Scope: {told['scope']}."
         parts.append(latex.table(HEAD, rows, caption, COLUMNS))
     return "\n".join(parts)
