@@ -17,10 +17,10 @@ rule harvest:
         "<logs>/harvest/{base}/seed{seed}.log",
     benchmark:
         "<benchmarks>/harvest/{base}/seed{seed}.tsv"
-    priority: 15  # much waits for it, in a long row
     wildcard_constraints:
         base=one_of(PLAN.diffed()),
         seed=one_of(P.diff.seeds),
+    priority: 15  # much waits for it, in a long row
     threads: 1
     resources:
         mem_mb=3000,
@@ -52,10 +52,10 @@ rule dictionary:
         "<logs>/dictionary/{base}/seed{seed}.log",
     benchmark:
         "<benchmarks>/dictionary/{base}/seed{seed}.tsv"
-    priority: 15  # much waits for it, in a long row
     wildcard_constraints:
         base=one_of(PLAN.diffed()),
         seed=one_of(P.diff.seeds),
+    priority: 15  # much waits for it, in a long row
     threads: 1
     resources:
         mem_mb=3000,
