@@ -114,7 +114,7 @@ gpu-check: $(READY) ## five minutes on this machine's GPUs: do they train as the
 	python -m steps gpu_check
 
 test: $(TESTS) lint types ## everything: lint, format, types and every test
-	pytest $(PARALLEL)
+	pytest $(PARALLEL) --durations 60
 
 quick: $(TESTS) ## lint, and the tests of a few seconds
 	ruff check

@@ -33,16 +33,36 @@ TOGETHER = {
 }
 """Files whose tests need the same minutes of preparation: one of several processes runs them."""
 
+LONGEST = (
+    "the finished smoke study",
+    "the adopted stand-in",
+    *("tests/models/test_bundled.py", "tests/encoder/test_reuse.py"),
+    "tests/slurm/test_jobs.py",  # not beside both engines of the first: it has limits of time
+    *("tests/dag/test_kill.py", "tests/posttrain/test_scale.py", "tests/models/test_hub.py"),
+    *("tests/study/test_gpucheck.py", "tests/study/test_look.py", "tests/dag/test_made.py"),
+)
+"""What runs first: were it last, one process would have it and the others nothing."""
+
+
+def _prepared(nodeid: str) -> str:
+    file = nodeid.partition("::")[0]
+    return TOGETHER.get(file, file)
+
 
 def pytest_xdist_make_scheduler(config, log):
     from xdist.scheduler import LoadFileScheduling
 
     class ByPreparation(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            file = super()._split_scope(nodeid)
-            return TOGETHER.get(file, file)
+            return _prepared(nodeid)
 
+    config.option.loadscopereorder = False  # files of many tests are not those that take long
     return ByPreparation(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    order = {scope: n for n, scope in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(_prepared(item.nodeid), len(order)))
 
 
 def pytest_configure(config):
