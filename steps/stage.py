@@ -99,7 +99,7 @@ def execute(
     Raises ParamsError, Damaged or StageError with one sentence for what a user can put right,
     and whatever the stage raises otherwise. Whatever happens, `out` is complete or absent.
     """
-    threads = _threads()
+    threads = cpu_threads()
     params = parameters.load(params_file)
     read = parameters.values(params, keys)
     place = Place(out, params.study.name)
@@ -121,7 +121,7 @@ def execute(
     try:
         module = importlib.import_module(STAGES[stage])
         seeded(seed or 0, threads)
-        metrics = _numbers(stage, module.run(view, inputs, temporary))
+        metrics = numbers(stage, module.run(view, inputs, temporary))
         (temporary / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True))
         manifest.write(temporary, {**facts, "versions": versions()})
         _unmoved(params_file, keys, read, inputs, hashes, place.root)
@@ -152,7 +152,7 @@ def _about(params: Params, arm: str | None) -> dict[str, Any]:
     return told
 
 
-def _threads() -> int:
+def cpu_threads() -> int:
     """CPU threads for this process: OMP_NUM_THREADS, which Snakemake sets for its jobs, else 1."""
     said = os.environ.setdefault("OMP_NUM_THREADS", "1")
     if not said.isdecimal() or int(said) < 1:
@@ -202,7 +202,7 @@ def _unmoved(
             raise StageError(f"{path} changed while the stage ran: run the study again")
 
 
-def _numbers(stage: str, metrics: Any) -> dict[str, float]:
+def numbers(stage: str, metrics: Any) -> dict[str, float]:
     """Metrics as plain finite numbers, numpy's and torch's made plain."""
     if not isinstance(metrics, dict):
         raise StageError(f"stage {stage} returned {type(metrics).__name__}: it must return a dict")

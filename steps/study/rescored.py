@@ -73,7 +73,7 @@ def rescore(plan: Plan, found: list[Rule] | None = None) -> str:
     found: the plan's rules, where they have been read. Raises StageError without a report, and
     where not one result can be recomputed.
     """
-    threads, root = stage._threads(), Path(plan.results)
+    threads, root = stage.cpu_threads(), Path(plan.results)
     try:
         before = json.loads((root / "report" / "summary.json").read_text())
     except (OSError, ValueError):
@@ -162,7 +162,7 @@ def _one(known: _Known, rule: Rule, levels: dict[str, str], out: Path, new: Path
         now = module.run(view, inputs, new)
     else:
         now = module.rescored(view, inputs, out, new)
-    now = stage._numbers(rule.name, now)
+    now = stage.numbers(rule.name, now)
     kept = {k: v for k, v in recorded.items() if re.match(MODEL.get(rule.name, r"(?!)"), k)}
     (new / "metrics.json").write_text(json.dumps(kept | now, indent=1, sort_keys=True))
     answers = gaps.answers(out / "items.parquet", new / "items.parquet")

@@ -20,6 +20,12 @@ FITS = 1e15
 """Bytes of a disk on which everything has room."""
 
 
+@pytest.fixture(autouse=True)
+def _unwritten(monkeypatch):
+    """Planning writes a study's effective params, of which this repository keeps others'."""
+    monkeypatch.setattr("steps.study.plan.write", lambda path, text: None)
+
+
 def test_each_paper_has_its_studies():
     assert {name.split("_")[0] for name in PAPERS} == {"pivot", "atrl", "diffing"}
     for paper in ("pivot", "atrl", "diffing"):

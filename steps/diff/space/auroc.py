@@ -40,16 +40,3 @@ def greater(ranked: np.ndarray, labels: np.ndarray) -> np.ndarray:
     above = auroc(ranked, labels) - 0.5
     steady = error <= 0
     return np.where(steady, 1.0, norm.sf(above / np.where(steady, 1.0, error)))
-
-
-def adjusted(p: np.ndarray) -> np.ndarray:
-    """Each p's q, the least false discovery rate at which it is found (Benjamini & Hochberg 1995).
-
-    Over all entries of p, of any shape: `adjusted(p) <= alpha` is the filter.
-    """
-    flat = p.ravel()
-    order = np.argsort(flat, kind="stable")
-    scaled = flat[order] * len(flat) / np.arange(1, len(flat) + 1)
-    q = np.empty_like(scaled)
-    q[order] = np.minimum.accumulate(scaled[::-1])[::-1].clip(max=1)
-    return q.reshape(p.shape)

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import false_discovery_control
 from torch import Tensor
 
 from steps.data.speech import RELATIONS
 from steps.diff.relations import HALVES
 from steps.diff.sae import topk
 from steps.diff.sae.saved import Dictionary
-from steps.diff.space.auroc import adjusted, auroc, greater, ranks
+from steps.diff.space.auroc import auroc, greater, ranks
 
 AXES = {"horizontal": ("left", "right"), "vertical": ("above", "below")}
 LEAST = 10  # scenes with a label, scenes without, and scenes on which a feature fires, in a half
@@ -97,7 +98,7 @@ def table(halves: Halves, labels: dict[str, np.ndarray]) -> pd.DataFrame:
     axis = np.array([name in AXES for name in labels])
     for family in (axis, ~axis):
         if family.any():
-            q[family] = adjusted(p[family])
+            q[family] = false_discovery_control(p[family].ravel()).reshape(-1, p.shape[1])
     width = p.shape[1]
     columns = {"auroc_select": select, "auroc": report, "p": p, "q": q}
     columns["p_report"] = p_report

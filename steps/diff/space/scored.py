@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.stats import false_discovery_control, norm
 
 from steps.data.speech import RELATIONS
 from steps.diff.relations import HALVES
 from steps.diff.space import concepts, follows
-from steps.diff.space.auroc import adjusted
 from steps.diff.space.concepts import Halves
 
 FEW = 5  # features, or pairs of feature and relation, below which a mean over them says nothing
@@ -117,7 +116,8 @@ def select(site: Site, cells: follows.Cells, alpha: float) -> None:
         )
     there = table["paired_t"].notna()
     table["paired_q"] = 1.0
-    table.loc[there, "paired_q"] = adjusted(norm.sf(table.loc[there, "paired_t"].to_numpy()))
+    p = norm.sf(table.loc[there, "paired_t"].to_numpy())
+    table.loc[there, "paired_q"] = false_discovery_control(p)
     table["by_auroc"], table["by_pairs"] = (table[q] <= alpha / 2 for q in ("q", "paired_q"))
     table["selected"] = table["by_auroc"] | table["by_pairs"]
 
