@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from steps.data.speech import DRAWN, Speech, of
+from steps.params import STUDIES, read_yaml
 
 HEAD = """---
 license: apache-2.0
@@ -135,6 +136,15 @@ def _right(rows: dict[int, pd.DataFrame]) -> float:
     return float(sum(of["lenient"].mean() for of in rows.values()) / len(rows))
 
 
+def _maker(base: str) -> str:
+    """The study whose overlay trains a base; that of the bundled one, if none does."""
+    for path in sorted(STUDIES.glob("*.yaml")):
+        told = (read_yaml(path).get("bases") or {}).get(base) or {}
+        if told.get("source") == "train":
+            return path.stem
+    return "base"
+
+
 def write(params: Any, results: Path, base: str, folder: Path) -> list[dict[str, Any]]:
     """Write the card and gates.json of a base into its folder; returns the gates."""
     from steps.data.language import vocabulary
@@ -148,7 +158,7 @@ def write(params: Any, results: Path, base: str, folder: Path) -> list[dict[str,
         words=len(vocabulary(speech)),
         sees="the embedded world" if speech is DRAWN else "scenes of cut-out photographs",
         things=f"{len(speech.maps)} {'shapes' if speech is DRAWN else 'kinds of photographs'}",
-        maker="base" if speech is DRAWN else f"{base}_base",
+        maker=_maker(base),
         study=params.study.name,
         seeds=len(params.seeds),
         items=params.items.vqa,

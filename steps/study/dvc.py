@@ -7,12 +7,12 @@ more seed under DVC; another arm, base or rule asks for `python -m steps dvc --f
 import difflib
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
 from steps.params import ROOT, STUDIES
-from steps.schema import METHODS
+from steps.schema import METHODS, Instrument
 from steps.study.overlay import chain
 from steps.study.plan import Plan, write
 from steps.study.rules import Rule
@@ -106,7 +106,7 @@ def _folded(text: str) -> str:
 
 
 def stale(plan: Plan) -> str:
-    """Which arms or bases a plan's dvc.yaml runs otherwise than its params say; empty if none.
+    """Which arms, bases or instruments dvc.yaml has otherwise than a plan's params; empty if none.
 
     Not the whole of `drift`, which asks Snakemake, but what an edit of params.yaml can bring about,
     soon enough for every `dvc repro`. A plan without a dvc.yaml has nothing to run otherwise.
@@ -122,12 +122,22 @@ def stale(plan: Plan) -> str:
     for level, wanted in told.items():
         have = {name: s.get("matrix", {}).get(level, []) for name, s in stages.items()}
         for name in {stage for kind, stage in own if kind == level}:
-            of = [arms for key, arms in have.items() if re.fullmatch(rf"{name}(_first\d+)?", key)]
+            of = [arms for key, arms in have.items() if _is(key, name)]
             if set().union(*of) != set(own[level, name]):
                 return f"{level}s = {', '.join(wanted)}: {file} has others for stage {name}"
         if set().union(*have.values()) - set(wanted):
             return f"{level}s = {', '.join(wanted)}: {file} has more"
+    listed = plan.params.instruments
+    has = {name for name in get_args(Instrument) if any(_is(key, name) for key in stages)}
+    every = any(base.diffed for base in plan.params.bases.values())  # else some have nothing to do
+    if has - set(listed) or (every and has != set(listed)):
+        return f"instruments = {', '.join(listed)}: {file} has others"
     return ""
+
+
+def _is(key: str, stage: str) -> bool:
+    """Whether a stage of dvc.yaml is one of the workflow's, for all seeds or the first few."""
+    return re.fullmatch(rf"{stage}(_first\d+)?", key) is not None
 
 
 def drift(plan: Plan, rules: list[Rule], fix: bool) -> str:

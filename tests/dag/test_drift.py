@@ -149,9 +149,10 @@ BASE = r"^  bundled: \{source: bundled\}$"
         (GRPO, "  grpo: {method: sft}", "arms = .*: dvc.yaml has others for stage (sft|grpo)"),
         (BASE, "  bundled: {source: train}", "bases = bundled: dvc.yaml has others for stage"),
         (BASE, "  bundled: {source: bundled}\n  new: {source: train}", "bases = bundled, new: "),
+        (r"^instruments: \[vqa, ", "instruments: [", "instruments = .*: dvc.yaml has others"),
     ],
 )
-def test_dvc_stops_where_its_file_does_not_know_an_arm_or_base(house, pattern, new, said):
+def test_dvc_stops_where_its_file_is_not_what_the_params_say(house, pattern, new, said):
     toy.edit(house / "params.yaml", pattern, new)
     done = toy.call(house, "dvc", "repro", "check")
     assert done.returncode != 0
@@ -159,6 +160,14 @@ def test_dvc_stops_where_its_file_does_not_know_an_arm_or_base(house, pattern, n
     assert toy.call(house, "steps", "dvc", "--fix").returncode == 0
     done = toy.call(house, "dvc", "repro", "check")
     assert done.returncode == 0, done.stderr
+
+
+def test_an_added_instrument_is_not_left_out_in_silence(house):
+    toy.edit(house / "params.yaml", r"^instruments: \[vqa, ", "instruments: [")
+    assert toy.call(house, "steps", "dvc", "--fix").returncode == 0
+    toy.edit(house / "params.yaml", r"^instruments: \[", "instruments: [vqa, ")
+    done = toy.call(house, "dvc", "repro")
+    assert done.returncode != 0 and "instruments = vqa, " in done.stderr
 
 
 def test_an_added_arm_is_not_left_out_in_silence(house):
