@@ -131,7 +131,7 @@ def test_arms_and_metrics_of_a_claim_rest_on_the_code_that_makes_them():
             for name, paper in PAPERS.items()
             if name in papers
             for number, claim in paper.claims.items()
-            for some in [claim.effect, claim.sees, *claim.controls.values()]
+            for some in [claim.effect, *claim.sees.values(), *claim.controls.values()]
             if some and re.search(made, some)
         }
         assert needs and needs <= rests, (path, sorted(needs - rests))

@@ -136,14 +136,14 @@ def verdict(
     sign: int,
     p: float,
     negligible: float,
-    sees: bool | None = None,
+    unseen: Sequence[str] = (),
     explained: Sequence[str] = (),
 ) -> Verdict:
     """The verdict of a claim that expects `sign` (+1, -1, or 0 for no difference).
 
     p, negligible: of `differs` and of `negligible` at the claim's smallest effect of interest,
-    adjusted for how many claims are decided together. sees: whether the instrument saw the control
-    that is known to have an effect; where it did not, no effect is no news. explained: names of the
+    adjusted for how many claims are decided together. unseen: names of effects that are known to be
+    there and were not seen; where there are any, no effect is no news. explained: names of the
     controls that explain the effect (`explains`).
     """
     if found.n < FEWEST:
@@ -151,8 +151,10 @@ def verdict(
             "inconclusive", f"{found.n} of at least {FEWEST} units; {_lean(found, sign)}"
         )
     if negligible < ALPHA:
-        if sees is False:
-            return Verdict("inconclusive", "the instrument did not see the arm known to be sighted")
+        if unseen:
+            return _silent(unseen)
+        if explained and not sign:
+            return Verdict("explained", f"by {', '.join(explained)}")
         word = "equivalent" if sign else "replicated"
         return Verdict(word, "smaller than the smallest effect of interest")
     if p >= ALPHA:
@@ -161,9 +163,13 @@ def verdict(
         if explained:
             return Verdict("explained", f"by {', '.join(explained)}")
         return Verdict("replicated", "the published sign")
-    if sees is False:
-        return Verdict("inconclusive", "the instrument did not see the arm known to be sighted")
+    if unseen:
+        return _silent(unseen)
     return Verdict("contradicted", "the opposite sign" if sign else "there is a difference")
+
+
+def _silent(unseen: Sequence[str]) -> Verdict:
+    return Verdict("inconclusive", f"nothing is denied: not seen was {', '.join(unseen)}")
 
 
 def _lean(found: Estimate, sign: int) -> str:
@@ -174,13 +180,16 @@ def _lean(found: Estimate, sign: int) -> str:
     return "leans as published" if found.mean * sign > 0 else "leans against it"
 
 
-def explains(control: Estimate, rest: Estimate, sign: int) -> bool:
-    """Whether a control explains an effect of a sign (+1 or -1).
+def explains(control: Estimate, rest: Estimate, sign: int, interest: float) -> bool:
+    """Whether a control explains an effect of a sign (+1, -1, or 0 for none).
 
-    It has one of that sign itself, whose interval excludes 0, and that of the effect minus the
+    Of a claim of no effect: it has none of the size of interest either. Else it has one of that
+    sign itself, whose interval excludes 0, and that of the effect minus the
     control's does not lie beyond 0. Intervals at 1 - ALPHA. A control that has more of it than the
     effect explains it too.
     """
+    if not sign:
+        return control.negligible(interest) < ALPHA
     if sign < 0:
         control, rest = control.mirrored(), rest.mirrored()
     own, left = control.interval(1 - ALPHA), rest.interval(1 - ALPHA)

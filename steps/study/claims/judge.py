@@ -29,7 +29,11 @@ def told(found: Any, params: Any, papers: dict[str, Paper]) -> dict[str, Any]:
     """
     rows = []
     for name, paper in papers.items():
-        own = [_weighed(found, params, claim) for claim in paper.claims.values()]
+        decided = sum(claim.primary for claim in paper.claims.values())
+        own = [
+            _weighed(found, params, claim, decide.ALPHA / (decided if claim.primary else 1))
+            for claim in paper.claims.values()
+        ]
         for primary in (True, False):
             some = [row for row in own if row.get("estimate") and row["primary"] is primary]
             for key in ("differs", "negligible"):
@@ -39,7 +43,7 @@ def told(found: Any, params: Any, papers: dict[str, Paper]) -> dict[str, Any]:
         for (number, claim), row in zip(paper.claims.items(), own, strict=True):
             word = _word(row, claim)
             row |= {"paper": name, "id": number, "verdict": word.word, "why": word.why}
-            row.pop("sees_it", None)
+            row.pop("unseen", None)
             rows.append(row)
     return {
         "scope": scope(params),
@@ -85,8 +89,11 @@ def dosed(effect: str, found: Any, params: Any, unit: str) -> dict[str, list[lis
     return told
 
 
-def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
-    """A claim's row before p-values are adjusted; without `estimate` where it cannot be judged."""
+def _weighed(found: Any, params: Any, claim: Claim, alpha: float) -> dict[str, Any]:
+    """A claim's row before p-values are adjusted; without `estimate` where it cannot be judged.
+
+    alpha: what its p is held against where all claims that it is decided with are to be found.
+    """
     row: dict[str, Any] = claim.model_dump(exclude={"controls", "sees"})
     if claim.effect is None:
         return row
@@ -102,7 +109,7 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
         "differs": measured.differs(),
         "negligible": measured.negligible(claim.interest),
         "flipped": None if crossed else decide.flipped(_listed(own)),
-        "enough": None if crossed else decide.enough(measured, claim.interest, len(own)),
+        "enough": None if crossed else decide.enough(measured, claim.interest, len(own), alpha),
         "controls": {},
         "dose": dosed(claim.effect, found, params, claim.unit),
     }
@@ -122,14 +129,18 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
             "effect": effect,
             "estimate": _plain(control, level),
             "rest": _plain(rest, level),
-            "explains": claim.sign != 0 and decide.explains(control, rest, claim.sign),
+            "explains": decide.explains(control, rest, claim.sign, claim.interest),
         }
-    if claim.sees:
-        seen, _ = units(claim.sees, found, params, claim.unit)
-        known = _measured(parsed(claim.sees), seen, found, claim.unit)
-        told = known is not None and known.error is not None
-        row["sees_it"] = known.above(0) < decide.ALPHA if told else None
+    row["unseen"] = [
+        name for name, effect in claim.sees.items() if not _seen(effect, found, params, claim.unit)
+    ]
     return row
+
+
+def _seen(effect: str, found: Any, params: Any, unit: str) -> bool:
+    """Whether an effect that is known to be there was measured and is above 0."""
+    known = _measured(parsed(effect), units(effect, found, params, unit)[0], found, unit)
+    return known is not None and known.above(0) < decide.ALPHA
 
 
 def _word(row: dict[str, Any], claim: Claim) -> decide.Verdict:
@@ -140,9 +151,27 @@ def _word(row: dict[str, Any], claim: Claim) -> decide.Verdict:
     one = row["estimate"]
     found = Estimate(one["mean"], one["error"], one["freedom"], one["n"])
     by = [name for name, told in row["controls"].items() if told.get("explains")]
-    return decide.verdict(
-        found, claim.sign, row["differs"], row["negligible"], row.get("sees_it"), by
-    )
+    word = decide.verdict(found, claim.sign, row["differs"], row["negligible"], row["unseen"], by)
+    if word.word != "replicated":
+        return word
+    return decide.Verdict(word.word, "; ".join([word.why, *_unruled(row["controls"], claim.sign)]))
+
+
+def _unruled(controls: dict[str, dict[str, Any]], sign: int) -> list[str]:
+    """What a replication leaves open: controls not measured, or not told apart from it."""
+    lacking = [name for name, told in controls.items() if "lacks" in told]
+    near = [
+        name
+        for name, told in controls.items()
+        if sign and "rest" in told and not _beyond(told["rest"], sign)
+    ]
+    said = {"without the control": lacking, "not told apart from": near}
+    return [f"{how} {', '.join(names)}" for how, names in said.items() if names]
+
+
+def _beyond(rest: dict[str, Any], sign: int) -> bool:
+    """Whether an interval lies beyond 0 on a side."""
+    return rest["low"] is not None and min(sign * rest["low"], sign * rest["high"]) > 0
 
 
 def _listed(values: Units) -> dict[str, list[float]]:

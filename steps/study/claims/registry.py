@@ -66,8 +66,9 @@ class Claim(Section):
     effect, sign: what is measured here, and the sign that was published (0: no difference).
     interest: the smallest effect that would matter, in points, or as it is where `unit` is raw.
     primary: decided with the paper's other primary claims; others are described. controls: effects
-    that could explain it, by name. sees: an effect that is known to be there, which the instrument
-    must see before it may deny. why_not: what makes the claim not testable here, whatever is run.
+    that could explain it, by name. sees: effects that are known to be there, by name, all of which
+    must be seen before anything is denied. why_not: what makes the claim not testable here,
+    whatever is run.
     """
 
     says: Annotated[str, Field(min_length=10)]
@@ -79,22 +80,22 @@ class Claim(Section):
     unit: Literal["points", "raw"] = "points"
     primary: bool = False
     controls: dict[str, Effect] = {}
-    sees: Effect | None = None
+    sees: dict[str, Effect] = {}
     why_not: str | None = None
 
-    @field_validator("effect", "sees")
+    @field_validator("effect")
     @classmethod
     def _reads(cls, effect: str | None) -> str | None:
         if effect:
             parsed(effect)
         return effect
 
-    @field_validator("controls")
+    @field_validator("controls", "sees")
     @classmethod
-    def _read(cls, controls: dict[str, str]) -> dict[str, str]:
-        for effect in controls.values():
+    def _read(cls, named: dict[str, str]) -> dict[str, str]:
+        for effect in named.values():
             parsed(effect)
-        return controls
+        return named
 
 
 class Paper(Section):
@@ -132,7 +133,7 @@ def _checked(path: Path, paper: Paper) -> None:
     for number, claim in paper.claims.items():
         if (claim.effect is None) == (claim.why_not is None):
             raise ParamsError(f"{path}: {number}: give either effect or why_not")
-        for effect in (claim.effect, claim.sees, *claim.controls.values()):
+        for effect in (claim.effect, *claim.sees.values(), *claim.controls.values()):
             for term in parsed(effect) if effect else ():
                 if term.arm is not None and term.arm not in paper.arms:
                     raise ParamsError(

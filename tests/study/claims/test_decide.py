@@ -62,7 +62,7 @@ def test_units_that_would_be_enough_have_the_power_that_is_wanted():
     assert decide.enough(one, 0.001, bases=1) is None
 
 
-SURE = {"sees": True}
+SURE: dict[str, list[str]] = {}
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,14 @@ SURE = {"sees": True}
     [
         (3.0, 1, SURE, "replicated"),
         (-3.0, 1, SURE, "contradicted"),
-        (-3.0, 1, {"sees": False}, "inconclusive"),
+        (-3.0, 1, {"unseen": ["sighted"]}, "inconclusive"),
         (3.0, 1, {"explained": ["format"]}, "explained"),
-        (-3.0, -1, {"sees": False}, "replicated"),
+        (-3.0, -1, {"unseen": ["sighted"]}, "replicated"),
         (0.05, 1, SURE, "equivalent"),
-        (0.05, 1, {"sees": False}, "inconclusive"),
+        (0.05, 1, {"unseen": ["sighted"]}, "inconclusive"),
         (0.05, 0, SURE, "replicated"),
+        (0.05, 0, {"explained": ["untrained"]}, "explained"),
+        (0.05, 1, {"explained": ["format"]}, "equivalent"),
         (3.0, 0, SURE, "contradicted"),
         (0.9, 1, SURE, "inconclusive"),
     ],
@@ -90,12 +92,16 @@ def test_each_verdict_has_its_case(mean, sign, options, word):
 def test_a_control_explains_what_it_has_itself_and_leaves_nothing_of():
     noise = 0.2 * np.array([-1, 1, -0.5, 0.5, -0.2, 0.2])
     effect, same, half = 3.0 + noise, 3.0 - noise, 1.5 + noise[::-1]
-    assert decide.explains(found(*same), found(*(effect - same)), 1)
-    assert decide.explains(found(*-same), found(*(same - effect)), -1)
-    assert decide.explains(found(*(2 * same)), found(*(effect - 2 * same)), 1)  # more than all
-    assert not decide.explains(found(*half), found(*(effect - half)), 1)  # a part of it
-    assert not decide.explains(found(*noise), found(*(effect - noise)), 1)  # nothing to explain by
-    assert not decide.explains(found(*-same), found(*(effect + same)), 1)  # against it
+    assert decide.explains(found(*same), found(*(effect - same)), 1, 1.0)
+    assert decide.explains(found(*-same), found(*(same - effect)), -1, 1.0)
+    assert decide.explains(found(*(2 * same)), found(*(effect - 2 * same)), 1, 1.0)  # more than all
+    assert not decide.explains(found(*half), found(*(effect - half)), 1, 1.0)  # a part of it
+    assert not decide.explains(
+        found(*noise), found(*(effect - noise)), 1, 1.0
+    )  # nothing to explain by
+    assert not decide.explains(found(*-same), found(*(effect + same)), 1, 1.0)  # against it
+    assert decide.explains(found(*noise), found(*noise), 0, 1.0)  # no effect, there as well
+    assert not decide.explains(found(*same), found(*noise), 0, 1.0)
 
 
 def verdicts(rng, truths, sd, interest, studies):

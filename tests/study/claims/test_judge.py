@@ -91,8 +91,30 @@ def test_what_the_study_lacks_is_named_and_the_rest_stands(found):
     assert row(both)["verdict"] == "not testable"
     assert row(both)["why"] == "not measured: dpo:vqa/lenient"
     assert row(both, "F")["verdict"] == "replicated"
+    assert row(both, "F")["why"] == "the published sign; without the control x"
     assert texts.controls(row(both, "F")) == ["x: not there"]
     assert row(both, "G")["why"] == "it takes more"
+
+
+def test_no_difference_is_explained_by_a_control_that_has_none_either(found):
+    claim = {"effect": "formal:vqa/lenient - none:vqa/lenient", "sign": 0}
+    assert row(told(found, E=claim))["verdict"] == "replicated"
+    control = {"same": "none:vqa/strict - none:vqa/lenient"}
+    one = row(told(found, E=claim | {"controls": control}))
+    assert (one["verdict"], one["why"]) == ("explained", "by same")
+    control = {"other": "better:vqa/lenient - none:vqa/lenient"}
+    assert row(told(found, E=claim | {"controls": control}))["verdict"] == "replicated"
+
+
+def test_a_control_that_is_not_told_apart_is_named(found):
+    noisy = {"lenient": lambda s: 0.503 + 8 * NOISE[s], "strict": lambda s: 0.5}
+    both = study(none={"lenient": lambda s: 0.5}, better={"lenient": flat(0.51)}, formal=noisy)
+    claim = {
+        "effect": "better:vqa/lenient - none:vqa/lenient",
+        "controls": {"noisy": "formal:vqa/lenient - none:vqa/lenient"},
+    }
+    one = row(told(both, E=claim))
+    assert one["verdict"] == "replicated" and one["why"].endswith("not told apart from noisy")
 
 
 def test_a_metric_of_the_base_is_averaged_over_sites_and_numbers_stand_for_themselves(found):
@@ -104,8 +126,14 @@ def test_a_metric_of_the_base_is_averaged_over_sites_and_numbers_stand_for_thems
 def test_an_instrument_that_did_not_see_may_not_deny(found):
     claim = {"effect": "none:vqa/lenient - better:vqa/lenient"}
     assert row(told(found, E=claim))["verdict"] == "contradicted"
-    unseen = claim | {"sees": "formal:vqa/lenient - none:vqa/lenient"}
-    assert row(told(found, E=unseen))["verdict"] == "inconclusive"
+    known = {"formal": "formal:vqa/lenient - none:vqa/lenient"}
+    unseen = row(told(found, E=claim | {"sees": known}))
+    assert unseen["verdict"] == "inconclusive" and unseen["why"].endswith("not seen was formal")
+    seen = {"strict": "better:vqa/strict - none:vqa/strict"}
+    assert row(told(found, E=claim | {"sees": seen}))["verdict"] == "contradicted"
+    assert row(told(found, E=claim | {"sees": seen | known}))["verdict"] == "inconclusive"
+    absent = seen | {"gone": "dpo:vqa/lenient - none:vqa/lenient"}  # what was not asked is not seen
+    assert row(told(found, E=claim | {"sees": absent}))["why"].endswith("not seen was gone")
 
 
 def test_primary_claims_are_corrected_together_and_others_apart(found):

@@ -51,7 +51,7 @@ def written(folder, **claim):
             "no stage measures vqq/strict: the nearest that one does is vqa/strict",
         ),
         ({"effect": "dpo:vqa/lenientt"}, "vqa/lenientt: .* is vqa/lenient;"),
-        ({"sees": ":compare/{site}/byeond/x"}, "is compare/{site}/beyond/x;"),
+        ({"sees": {"it": ":compare/{site}/byeond/x"}}, "is compare/{site}/beyond/x;"),
         ({"effect": "dpo:vqa/kind/{color,fact}/lenient - sft:vqa/kind/fact/lenent"}, "fact/lenent"),
         ({"effect": None}, "give either effect or why_not"),
         ({"why_not": "too large"}, "give either effect or why_not"),
