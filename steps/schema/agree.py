@@ -9,7 +9,8 @@ from steps.schema.own import own_data
 
 DIFFING = {
     **dict.fromkeys(("quality", "stability", "turned", "controls", "spatial"), "compare"),
-    **dict.fromkeys(("heads", "intervene", "atlas"), "spatial"),
+    **dict.fromkeys(("heads", "intervene"), "spatial"),
+    "atlas": "heads",
 }
 """Instruments of model diffing, and the one whose results each takes up."""
 ROOM = 15

@@ -13,6 +13,7 @@ import yaml
 
 from steps.params import ROOT, STUDIES
 from steps.schema import METHODS, Instrument
+from steps.schema.agree import DIFFING
 from steps.study.overlay import chain
 from steps.study.plan import Plan, write
 from steps.study.rules import Rule
@@ -129,8 +130,10 @@ def stale(plan: Plan) -> str:
             return f"{level}s = {', '.join(wanted)}: {file} has more"
     listed = plan.params.instruments
     has = {name for name in get_args(Instrument) if any(_is(key, name) for key in stages)}
-    every = any(base.diffed for base in plan.params.bases.values())  # else some have nothing to do
-    if has - set(listed) or (every and has != set(listed)):
+    idle = set() if plan.trained() else {"turned"}
+    if not any(base.diffed for base in plan.params.bases.values()):
+        idle |= {"reuse", "compare", *DIFFING}
+    if has - set(listed) or set(listed) - has - idle:
         return f"instruments = {', '.join(listed)}: {file} has others"
     return ""
 

@@ -91,3 +91,9 @@ def test_the_readmes_picture_and_table_are_the_reports(results):
     assert (results / "docs" / "differences-b.png").read_text() == "figures/differences-b.png"
     with pytest.raises(FileNotFoundError, match="differences-other"):
         card.show(results, "other", results / "docs", "differences", "results")
+
+
+def test_the_study_that_makes_a_base_is_named():
+    assert [card._maker(base) for base in ("bundled", "larger", "narrow", "photos")] == [
+        *("base", "larger", "narrow", "photos_base")
+    ]

@@ -29,17 +29,15 @@ def told(found: Any, params: Any, papers: dict[str, Paper]) -> dict[str, Any]:
     """
     rows = []
     for name, paper in papers.items():
-        decided = sum(claim.primary for claim in paper.claims.values())
-        own = [
-            _weighed(found, params, claim, decide.ALPHA / (decided if claim.primary else 1))
-            for claim in paper.claims.values()
-        ]
+        own = [_weighed(found, params, claim) for claim in paper.claims.values()]
         for primary in (True, False):
             some = [row for row in own if row.get("estimate") and row["primary"] is primary]
             for key in ("differs", "negligible"):
                 adjust = contrasts.holm if primary else _discovered
                 for row, p in zip(some, adjust([r[key] for r in some]), strict=True):
                     row[key] = p
+            for row in some:
+                row["enough"] = _enough(row, decide.ALPHA / (len(some) if primary else 1))
         for (number, claim), row in zip(paper.claims.items(), own, strict=True):
             word = _word(row, claim)
             row |= {"paper": name, "id": number, "verdict": word.word, "why": word.why}
@@ -89,11 +87,8 @@ def dosed(effect: str, found: Any, params: Any, unit: str) -> dict[str, list[lis
     return told
 
 
-def _weighed(found: Any, params: Any, claim: Claim, alpha: float) -> dict[str, Any]:
-    """A claim's row before p-values are adjusted; without `estimate` where it cannot be judged.
-
-    alpha: what its p is held against where all claims that it is decided with are to be found.
-    """
+def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
+    """A claim's row before p-values are adjusted; without `estimate` where it cannot be judged."""
     row: dict[str, Any] = claim.model_dump(exclude={"controls", "sees"})
     if claim.effect is None:
         return row
@@ -109,7 +104,6 @@ def _weighed(found: Any, params: Any, claim: Claim, alpha: float) -> dict[str, A
         "differs": measured.differs(),
         "negligible": measured.negligible(claim.interest),
         "flipped": None if crossed else decide.flipped(_listed(own)),
-        "enough": None if crossed else decide.enough(measured, claim.interest, len(own), alpha),
         "controls": {},
         "dose": dosed(claim.effect, found, params, claim.unit),
     }
@@ -137,6 +131,21 @@ def _weighed(found: Any, params: Any, claim: Claim, alpha: float) -> dict[str, A
     return row
 
 
+def _enough(row: dict[str, Any], alpha: float) -> int | None:
+    """Units that would tell, at what Holm asks of one claim where all of them are to be found.
+
+    None for a claim about a benchmark, whose questions no more units would add to.
+    """
+    if fixed.about(parsed(row["effect"])):
+        return None
+    return decide.enough(_estimate(row), row["interest"], len(row["units"]), alpha)
+
+
+def _estimate(row: dict[str, Any]) -> Estimate:
+    one = row["estimate"]
+    return Estimate(one["mean"], one["error"], one["freedom"], one["n"])
+
+
 def _seen(effect: str, found: Any, params: Any, unit: str) -> bool:
     """Whether an effect that is known to be there was measured and is above 0."""
     known = _measured(parsed(effect), units(effect, found, params, unit)[0], found, unit)
@@ -148,10 +157,10 @@ def _word(row: dict[str, Any], claim: Claim) -> decide.Verdict:
         return decide.Verdict("not testable", claim.why_not)
     if "estimate" not in row:
         return decide.Verdict("not testable", f"not measured: {', '.join(row['lacks'])}")
-    one = row["estimate"]
-    found = Estimate(one["mean"], one["error"], one["freedom"], one["n"])
     by = [name for name, told in row["controls"].items() if told.get("explains")]
-    word = decide.verdict(found, claim.sign, row["differs"], row["negligible"], row["unseen"], by)
+    word = decide.verdict(
+        _estimate(row), claim.sign, row["differs"], row["negligible"], row["unseen"], by
+    )
     if word.word != "replicated":
         return word
     return decide.Verdict(word.word, "; ".join([word.why, *_unruled(row["controls"], claim.sign)]))
@@ -163,15 +172,18 @@ def _unruled(controls: dict[str, dict[str, Any]], sign: int) -> list[str]:
     near = [
         name
         for name, told in controls.items()
-        if sign and "rest" in told and not _beyond(told["rest"], sign)
+        if "rest" in told and not _beyond(told["rest" if sign else "estimate"], sign)
     ]
     said = {"without the control": lacking, "not told apart from": near}
     return [f"{how} {', '.join(names)}" for how, names in said.items() if names]
 
 
-def _beyond(rest: dict[str, Any], sign: int) -> bool:
-    """Whether an interval lies beyond 0 on a side."""
-    return rest["low"] is not None and min(sign * rest["low"], sign * rest["high"]) > 0
+def _beyond(one: dict[str, Any], sign: int) -> bool:
+    """Whether an interval lies beyond 0 on a side (of sign 0: on any)."""
+    if one["low"] is None:
+        return False
+    sides = [sign] if sign else [1, -1]
+    return any(min(side * one["low"], side * one["high"]) > 0 for side in sides)
 
 
 def _listed(values: Units) -> dict[str, list[float]]:

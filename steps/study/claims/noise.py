@@ -19,10 +19,12 @@ HEAD = ("claim", "metric", "units", "SD", "of interest", "found at", "units it t
 def table(found: Any, params: Any, papers: dict[str, Paper], units: int, bases: int) -> str:
     """A Markdown row for each claim about arms: SD, smallest effect of interest, units it takes.
 
-    units, bases: of the design. `found at` is the power that these units give it.
+    units, bases: of the design. `found at` is the power that these units give it; of a primary
+    claim at what Holm asks of one where all primary claims of its paper are to be found.
     """
     rows = []
     for name, paper in papers.items():
+        decided = sum(claim.primary for claim in paper.claims.values())
         for number, claim in paper.claims.items():
             terms = [t for t in parsed(claim.effect) if t.metrics] if claim.effect else []
             if not terms or terms[0].arm is None:
@@ -33,8 +35,9 @@ def table(found: Any, params: Any, papers: dict[str, Paper], units: int, bases: 
             if one is None or one.error is None:
                 continue
             sd = one.error * one.n**0.5
-            takes = decide.enough(one, claim.interest, bases)
-            power = stats.power(claim.interest, sd, units, 1 - decide.ALPHA, units - bases)
+            alpha = decide.ALPHA / (decided if claim.primary else 1)
+            takes = decide.enough(one, claim.interest, bases, alpha)
+            power = stats.power(claim.interest, sd, units, 1 - alpha, units - bases)
             which = f"{name} {number}{' (primary)' if claim.primary else ''}"
             figures = [f"{sd:.3g}", f"{claim.interest:g}", f"{power:.2f}", str(takes or "–")]
             rows.append([which, metric, str(one.n), *figures])

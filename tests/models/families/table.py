@@ -55,7 +55,7 @@ What differs beside that:
 min_pixels and max_pixels allow | the tower's size | the tower's size |
 | answers to one question share its image | yes | yes | no, slower | no, slower | no, slower |
 | `gaze` | yes | image tokens make no square | no | no | no |
-| `localise`, `tokens`, `reuse`, `sft.patch_loss`, GRPO's credit by a spoilt image | yes | no | no \
+| `localise`, `tokens`, `sft.patch_loss`, GRPO's credit by a corrupted image | yes | no | no \
 | no | no |
 | its tower is read at | `vision_feature_layer` | the same, of the whole image | its last block, \
 in reading order | `last_hidden_state` | `last_hidden_state` |

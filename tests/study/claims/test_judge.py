@@ -143,6 +143,12 @@ def test_primary_claims_are_corrected_together_and_others_apart(found):
     many = told(found, E=strong | {"primary": True}, F=weak | {"primary": True}, G=strong)
     assert row(many)["differs"] == pytest.approx(2 * alone)
     assert row(many, "G")["differs"] == pytest.approx(alone)
+    noisy = study(
+        none={"lenient": lambda s: 0.5}, better={"lenient": lambda s: 0.53 + 5 * NOISE[s]}
+    )
+    strong |= {"primary": True}
+    one, both = told(noisy, E=strong), told(noisy, E=strong, F=strong)
+    assert row(one)["enough"] < row(both)["enough"]  # the more that are decided, the more it takes
 
 
 def test_the_page_escapes_what_it_is_given_and_says_how_many_would_tell(found):
