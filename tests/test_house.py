@@ -142,3 +142,20 @@ def test_no_path_of_one_machine():
         if private.search(line)
     ]
     assert found == []
+
+
+def test_links_between_pages_lead_somewhere():
+    tracked = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True)
+    pages = {name: (ROOT / name).read_text() for name in tracked.stdout.split()}
+    assert len(pages) > 20
+    dead = []
+    for name, text in pages.items():
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            path, _, place = link.partition("#")
+            goal = (ROOT / name).parent / path if path else ROOT / name
+            if "://" in link or (goal.exists() and not place):
+                continue
+            heads = re.findall(r"(?m)^#+ (.*)$", goal.read_text()) if goal.suffix == ".md" else []
+            if place not in {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in heads}:
+                dead.append(f"{name}: {link}")
+    assert dead == []
