@@ -119,7 +119,7 @@ def test_the_smoke_study_reaches_its_report(submit, slurm, tmp_path):
     groups = ("--groups", *(f"{name}={group}" for group in GROUPS for name in GROUPS[group]))
     together = ("--group-components", "start=8", "tower=8", "looks=12")
     process = submit(folder, *none, *groups, *together, SIGHTLINE_STUDY=smoke.STUDY)
-    said = wait(process, folder, seconds=3000)
+    said = wait(process, folder, seconds=4000)
     assert said.count("has been submitted with SLURM jobid") > 12
     manifest.check(folder / smoke.RESULTS / "report")
     done = smoke.call(folder, "steps", "verify", smoke.STUDY)
