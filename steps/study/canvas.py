@@ -66,6 +66,8 @@ def _themed(svg: str, name: str) -> str:
     """An SVG file as a part of the page: no header, own names of parts, colours by variables."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)  # a hundredth of a point is not seen
+    svg = re.sub(r"\s*\n\s*", " ", svg)
     svg = re.sub(r' (?:xmlns(?::xlink)?|version)="[^"]*"', "", svg)
     shows, of = title(name)
     label = f'role="img" aria-label="{escape(f"{shows}: {of}")}"'

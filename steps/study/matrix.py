@@ -97,19 +97,13 @@ def strip(told: dict[str, Any], ends: tuple[float, float], base: float | None, c
     def at(value: float) -> str:
         return f"{6 + 108 * (value - low) / (high - low):.1f}"
 
-    parts = ['<line class="axis" x1="4" x2="116" y1="9" y2="9"/>']
+    seeds = ", ".join(f"{seed}: {value:.2f}" for seed, value in told["seeds"].items())
+    parts = [f"<title>seeds {seeds}</title>", '<path class="axis" d="M4 9H116"/>']
     if base is not None:
-        parts.append(f'<line class="ref" x1="{at(base)}" x2="{at(base)}" y1="1" y2="17"/>')
-    x = at(told["mean"])
-    parts.append(f'<line class="mean" x1="{x}" x2="{x}" y1="3" y2="15"/>')
-    for seed, value in told["seeds"].items():
-        parts.append(
-            f'<circle cx="{at(value)}" cy="9" r="3.4"><title>seed {seed}: {value:.2f}</title>'
-            "</circle>"
-        )
-    seeds = ", ".join(f"{value:.1f}" for value in told["seeds"].values())
-    label = f'role="img" aria-label="seeds: {seeds}"'
-    return f'<svg class="strip a{colour}" viewBox="0 0 120 18" {label}>{"".join(parts)}</svg>'
+        parts.append(f'<path class="ref" d="M{at(base)} 1V17"/>')
+    parts.append(f'<path class="mean" d="M{at(told["mean"])} 3V15"/>')
+    parts += [f'<circle cx="{at(v)}" cy="9" r="3.4"/>' for v in told["seeds"].values()]
+    return f'<svg class="strip a{colour}" viewBox="0 0 120 18" role="img">{"".join(parts)}</svg>'
 
 
 def cell(row: dict[str, Any], name: str, ends: tuple[float, float], fine: bool, colour: int) -> str:

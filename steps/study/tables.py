@@ -95,12 +95,13 @@ def _seeds(found: Found, base: str, arm: str, row: Row) -> dict[int, float]:
 
 def _baseline(found: Found, base: str, row: Row, place: str) -> dict[int, float]:
     names = [f"{place}{name}" for name in row.mean_of or (row.metric,)]
-    return {
+    told = {
         seed: row.scale * _mean([values[name] for name in names])
-        for (stage, b, _, seed), values in sorted(found.metrics.items(), key=str)
+        for (stage, b, _, seed), values in found.metrics.items()
         if stage in ("baselines", "newcomers") and b == base and seed is not None
-        if set(names) <= set(values)
+        if all(name in values for name in names)
     }
+    return dict(sorted(told.items()))
 
 
 def _average(arms: Any) -> list[float]:

@@ -133,8 +133,11 @@ def test_every_number_of_the_tables_is_in_the_summary(whole):
     assert len(means) == len(known) > 150
     for mean in means:
         assert min(abs(mean - other) for other in known) <= 0.0501
-    dots = re.findall(r"<title>seed (\d+): (-?[\d.]+)</title>", html)
-    assert len(dots) == sum(len(told["seeds"]) for r in rows for told in r["arms"].values())
+    strips = re.findall(r'<svg class="strip.*?</svg>', html)
+    dots = [pair for one in strips for pair in re.findall(r"(\d+): (-?[\d.]+)", one)]
+    shown = [pair for r in rows for told in r["arms"].values() for pair in told["seeds"].items()]
+    assert len(dots) == len(shown) == sum(one.count("<circle") for one in strips)
+    assert sorted(dots) == sorted((seed, f"{value:.2f}") for seed, value in shown)
 
 
 def test_page_stands_alone(whole):
