@@ -74,7 +74,7 @@ def _themed(svg: str, name: str) -> str:
     svg = re.sub(r'<svg width="[\d.]+pt" height="[\d.]+pt"', f"<svg {label}", svg, count=1)
     svg = re.sub(r' id="([^"]+)"', rf' id="{name}-\1"', svg)
     svg = re.sub(r"url\(#", f"url(#{name}-", svg).replace('href="#', f'href="#{name}-')
-    svg = re.sub(r"(font: [^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1var(--sans)", svg)
+    svg = re.sub(r"(font[^;\"]*: [^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1var(--sans)", svg)
     named = {INK: "ink", MUTED: "muted", LINE: "line"}
     named |= {colour: f"arm{i}" for i, colour in enumerate(ARMS)}
     for colour, variable in named.items():
