@@ -123,6 +123,10 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--bases", type=int, default=1, help="bases among them; default 1")
         else:
             verb.add_argument("study", nargs="?", help="default: the one in params.yaml")
+        if name == "export":
+            verb.add_argument(
+                "--no-page", action="store_true", help="of the report keep the summary alone"
+            )
         if name == "plan":
             verb.add_argument("--gpu", help="a name in steps/study/costs/gpus.yaml; none: the CPU")
             verb.add_argument(

@@ -15,17 +15,19 @@ MOST = 50 * 2**20
 """Bytes that an export has at most."""
 KEPT = ("manifest.json", "metrics.json", "items.parquet", "curves.json", "training_args.json")
 """Files of a result that are handed on; of the report all are."""
+SUMMARY = "summary.json"
+"""Every figure of the report."""
 PARAMS = "params.yaml"
 """The effective params in an export."""
 
 
-def export(plan: Plan, out: Path) -> Path:
+def export(plan: Plan, out: Path, page: bool = True) -> Path:
     """Write a study's export to `out`, a .tar.gz that is the same whenever its files are.
 
-    Raises StageError without a report, and for more than MOST bytes.
+    page: with the report as it is; else of it only the summary, half the size. Raises StageError without a report, and for more than MOST bytes.
     """
     root = Path(plan.results)
-    if not (root / "report" / "summary.json").is_file():
+    if not (root / "report" / SUMMARY).is_file():
         raise StageError(f"{root}/report is not there: run the study first (make study)")
     half = private(out)
     half.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +38,7 @@ def export(plan: Plan, out: Path) -> Path:
             tarfile.open(fileobj=packed, mode="w") as bundle,
         ):
             _add(bundle, f"{root.name}/{PARAMS}", plan.path.read_bytes())
-            for path in _kept(root):
+            for path in _kept(root, KEPT if page else (*KEPT, SUMMARY)):
                 _add(bundle, f"{root.name}/{path.relative_to(root)}", path.read_bytes())
         if (size := half.stat().st_size) > MOST:
             raise StageError(
@@ -84,7 +86,7 @@ def _members(place: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]
         with tarfile.open(place, "r:gz") as bundle:
             for one in bundle:
                 name = one.name.partition("/")[2]
-                if not one.isreg() or Path(name).name not in (*names, PARAMS, "summary.json"):
+                if not one.isreg() or Path(name).name not in (*names, PARAMS, SUMMARY):
                     continue
                 total += one.size
                 if total > 20 * MOST:

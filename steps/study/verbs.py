@@ -117,7 +117,7 @@ def export(options: argparse.Namespace) -> None:
     from steps.study.share import export as pack
 
     found = plan(options.study)
-    print(pack(found, Path(f"{found.results}.tar.gz")))
+    print(pack(found, Path(f"{found.results}.tar.gz"), not options.no_page))
 
 
 def beside(options: argparse.Namespace) -> None:

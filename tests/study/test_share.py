@@ -55,6 +55,16 @@ def test_an_export_has_answers_and_no_weights_and_never_changes(plan, tmp_path):
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+def test_without_its_page_an_export_has_all_answers(plan, tmp_path):
+    (Path(plan.results) / "report/index.html").write_text("<p>")
+    whole, bare = (share.export(plan, tmp_path / f"{page}.tar.gz", page) for page in (True, False))
+    named = [set(tarfile.open(one).getnames()) for one in (whole, bare)]
+    left = {name.partition("/")[2] for name in named[0] - named[1]}
+    assert named[1] < named[0] and {name.partition("/")[0] for name in left} == {"report"}
+    assert "report/index.html" in left and "report/summary.json" not in left
+    assert share.opened(whole) == share.opened(bare)
+
+
 def test_without_a_report_or_too_large_there_is_none(plan, tmp_path, monkeypatch):
     monkeypatch.setattr(share, "MOST", 10)
     with pytest.raises(StageError, match="lower items.vqa"):
