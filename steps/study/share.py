@@ -24,7 +24,8 @@ PARAMS = "params.yaml"
 def export(plan: Plan, out: Path, page: bool = True) -> Path:
     """Write a study's export to `out`, a .tar.gz that is the same whenever its files are.
 
-    page: with the report as it is; else of it only the summary, half the size. Raises StageError without a report, and for more than MOST bytes.
+    page: with the report as it is; else of it only the summary, half the size. Raises StageError
+    without a report, and for more than MOST bytes.
     """
     root = Path(plan.results)
     if not (root / "report" / SUMMARY).is_file():

@@ -95,13 +95,12 @@ def _seeds(found: Found, base: str, arm: str, row: Row) -> dict[int, float]:
 
 def _baseline(found: Found, base: str, row: Row, place: str) -> dict[int, float]:
     names = [f"{place}{name}" for name in row.mean_of or (row.metric,)]
-    told = {
-        seed: row.scale * _mean([values[name] for name in names])
-        for (stage, b, _, seed), values in found.metrics.items()
-        if stage in ("baselines", "newcomers") and b == base and seed is not None
-        if all(name in values for name in names)
+    own = [w for w in found.metrics if w[0] in ("baselines", "newcomers") and w[1] == base]
+    return {
+        where[3]: row.scale * _mean([found.metrics[where][name] for name in names])
+        for where in sorted(own, key=str)
+        if where[3] is not None and set(names) <= set(found.metrics[where])
     }
-    return dict(sorted(told.items()))
 
 
 def _average(arms: Any) -> list[float]:
