@@ -13,7 +13,7 @@ import yaml
 
 from steps.params import ROOT, STUDIES
 from steps.schema import METHODS, Instrument
-from steps.schema.agree import DIFFING
+from steps.study.collect import LOCAL_STAGES
 from steps.study.overlay import chain
 from steps.study.plan import Plan, write
 from steps.study.rules import Rule
@@ -123,24 +123,24 @@ def stale(plan: Plan) -> str:
     for level, wanted in told.items():
         have = {name: s.get("matrix", {}).get(level, []) for name, s in stages.items()}
         for name in {stage for kind, stage in own if kind == level}:
-            of = [arms for key, arms in have.items() if _is(key, name)]
+            of = [arms for key, arms in have.items() if _stage_of(key) == name]
             if set().union(*of) != set(own[level, name]):
                 return f"{level}s = {', '.join(wanted)}: {file} has others for stage {name}"
         if set().union(*have.values()) - set(wanted):
             return f"{level}s = {', '.join(wanted)}: {file} has more"
     listed = plan.params.instruments
-    has = {name for name in get_args(Instrument) if any(_is(key, name) for key in stages)}
+    has = set(map(_stage_of, stages)) & set(get_args(Instrument))
     idle = set() if plan.trained() else {"turned"}
     if not any(base.diffed for base in plan.params.bases.values()):
-        idle |= {"reuse", "compare", *DIFFING}
+        idle |= set(LOCAL_STAGES)
     if has - set(listed) or set(listed) - has - idle:
         return f"instruments = {', '.join(listed)}: {file} has others"
     return ""
 
 
-def _is(key: str, stage: str) -> bool:
-    """Whether a stage of dvc.yaml is one of the workflow's, for all seeds or the first few."""
-    return re.fullmatch(rf"{stage}(_first\d+)?", key) is not None
+def _stage_of(key: str) -> str:
+    """The workflow's stage that one of dvc.yaml is, for all seeds or the first few."""
+    return re.sub(r"_first\d+$", "", key)
 
 
 def drift(plan: Plan, rules: list[Rule], fix: bool) -> str:

@@ -39,7 +39,7 @@ def export(plan: Plan, out: Path, page: bool = True) -> Path:
             tarfile.open(fileobj=packed, mode="w") as bundle,
         ):
             _add(bundle, f"{root.name}/{PARAMS}", plan.path.read_bytes())
-            for path in _kept(root, KEPT if page else (*KEPT, SUMMARY)):
+            for path in _kept(root, KEPT, page):
                 _add(bundle, f"{root.name}/{path.relative_to(root)}", path.read_bytes())
         if (size := half.stat().st_size) > MOST:
             raise StageError(
@@ -52,10 +52,15 @@ def export(plan: Plan, out: Path, page: bool = True) -> Path:
     return out
 
 
-def _kept(root: Path, names: tuple[str, ...] = KEPT) -> Iterator[Path]:
+def _kept(root: Path, names: tuple[str, ...], page: bool = False) -> Iterator[Path]:
+    """Files of these names, and the report's summary; with `page` all of the report."""
     for path in sorted(root.rglob("*")):
-        whole = names is KEPT and path.relative_to(root).parts[0] == "report"
-        if path.is_file() and (whole or path.name in names) and not manifest.hidden(path, root):
+        whole = page and path.relative_to(root).parts[0] == "report"
+        if (
+            path.is_file()
+            and (whole or path.name in (*names, SUMMARY))
+            and not manifest.hidden(path, root)
+        ):
             yield path
 
 

@@ -57,6 +57,11 @@ class Estimate:
         """P that the true mean is at least `size` off 0: two one-sided tests (Schuirmann 1987)."""
         return max(self.above(-size), self.mirrored().above(-size))
 
+    def clear(self, sign: int) -> bool:
+        """Whether its interval at 1 - ALPHA lies beyond 0 on the side of a sign (0: on any)."""
+        low, high = self.interval(1 - ALPHA) or (0.0, 0.0)
+        return (sign >= 0 and low > 0) or (sign <= 0 and high < 0)
+
     def mirrored(self) -> "Estimate":
         """The same of the differences' negatives."""
         return Estimate(-self.mean, self.error, self.freedom, self.n)
@@ -190,7 +195,4 @@ def explains(control: Estimate, rest: Estimate, sign: int, interest: float) -> b
     """
     if not sign:
         return control.negligible(interest) < ALPHA
-    if sign < 0:
-        control, rest = control.mirrored(), rest.mirrored()
-    own, left = control.interval(1 - ALPHA), rest.interval(1 - ALPHA)
-    return own is not None and left is not None and own[0] > 0 >= left[0]
+    return control.clear(sign) and rest.error is not None and not rest.clear(sign)

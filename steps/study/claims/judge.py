@@ -138,11 +138,11 @@ def _enough(row: dict[str, Any], alpha: float) -> int | None:
     """
     if fixed.about(parsed(row["effect"])):
         return None
-    return decide.enough(_estimate(row), row["interest"], len(row["units"]), alpha)
+    return decide.enough(_estimate(row["estimate"]), row["interest"], len(row["units"]), alpha)
 
 
-def _estimate(row: dict[str, Any]) -> Estimate:
-    one = row["estimate"]
+def _estimate(one: dict[str, Any]) -> Estimate:
+    """An estimate of which `_plain` was kept."""
     return Estimate(one["mean"], one["error"], one["freedom"], one["n"])
 
 
@@ -158,9 +158,8 @@ def _word(row: dict[str, Any], claim: Claim) -> decide.Verdict:
     if "estimate" not in row:
         return decide.Verdict("not testable", f"not measured: {', '.join(row['lacks'])}")
     by = [name for name, told in row["controls"].items() if told.get("explains")]
-    word = decide.verdict(
-        _estimate(row), claim.sign, row["differs"], row["negligible"], row["unseen"], by
-    )
+    own = _estimate(row["estimate"])
+    word = decide.verdict(own, claim.sign, row["differs"], row["negligible"], row["unseen"], by)
     if word.word != "replicated":
         return word
     return decide.Verdict(word.word, "; ".join([word.why, *_unruled(row["controls"], claim.sign)]))
@@ -172,18 +171,10 @@ def _unruled(controls: dict[str, dict[str, Any]], sign: int) -> list[str]:
     near = [
         name
         for name, told in controls.items()
-        if "rest" in told and not _beyond(told["rest" if sign else "estimate"], sign)
+        if "rest" in told and not _estimate(told["rest" if sign else "estimate"]).clear(sign)
     ]
     said = {"without the control": lacking, "not told apart from": near}
     return [f"{how} {', '.join(names)}" for how, names in said.items() if names]
-
-
-def _beyond(one: dict[str, Any], sign: int) -> bool:
-    """Whether an interval lies beyond 0 on a side (of sign 0: on any)."""
-    if one["low"] is None:
-        return False
-    sides = [sign] if sign else [1, -1]
-    return any(min(side * one["low"], side * one["high"]) > 0 for side in sides)
 
 
 def _listed(values: Units) -> dict[str, list[float]]:
