@@ -80,6 +80,7 @@ def run(params: Any, inputs: dict[str, Path], out: Path) -> dict[str, float]:
         metrics[f"dictionary/{site}/scale"] = scale[site]
         for name, of in gate[site].items():
             metrics |= {f"dictionary/{site}/{key}/{name}": float(v) for key, v in of.items()}
+    log.model(out)
     return metrics
 
 

@@ -68,14 +68,27 @@ def group(start: dict[str, Any]) -> str:
         return f"Arm `{arm}` on base `{base}`, seed {seed}.\n\n{NESTED}"
     among = ", ".join(map(str, told["seeds"]))
     among = f"of {among}" if len(told["seeds"]) > 1 else "its only one"
+    return f"Arm `{arm}` on base `{base}`, seed {seed} ({among}).\n\n{_method(told)}\n\n{NESTED}"
+
+
+def model(start: dict[str, Any]) -> str:
+    """A registered model's description, by the first event of a stage that made a version of it."""
+    arm, told = start["arm"], (start.get("about") or {}).get("arm")
+    what = f"Arm `{arm}`" if arm else f"{start['stage'].capitalize()}: {stage(start)}"
+    versions = (
+        "Each version is a seed's, which its alias names; its source is the folder with the "
+        "weights, in the study's results, and its run tells how they were made."
+    )
+    method = f"\n\n{_method(told)}" if told else ""
+    return f"{what.rstrip('.')}, on base `{start['base']}`. {versions}{method}"
+
+
+def _method(told: dict[str, Any]) -> str:
+    """How an arm is made, by what its stages tell of it."""
     method, does = told["method"], rules().get(told["method"], "")
     own = ", ".join(f"`{key}` = {json.dumps(v)}" for key, v in told["overrides"].items())
     keys = f"Its own keys: {own or 'none'}; the others are its method's in params.yaml."
-    return (
-        f"Arm `{arm}` on base `{base}`, seed {seed} ({among}).\n\n"
-        f"Method `{method}`: {does[:1].lower()}{does[1:]} {'' if method == 'none' else keys}"
-        f"\n\n{NESTED}"
-    )
+    return f"Method `{method}`: {does[:1].lower()}{does[1:]} {'' if method == 'none' else keys}"
 
 
 def page(experiment: str, run: str, file: str = "") -> str:

@@ -105,11 +105,16 @@ def _attempt(client: Any, root: Path, path: Path, start: dict[str, Any], seen: N
     if dead or (recent or spool.read(path)[0])[-1]["event"] == "finish":
         events, _ = spool.read(path)
         note["status"] = runs.close(client, note["run"], parent, events)
-        folder = events[-1].get("folder")
-        if start["stage"] == "report" and note["status"] == "FINISHED" and folder:
-            from steps.mirror import shown
+        folder, uri = events[-1].get("folder"), notes.uri(root)
+        if note["status"] == "FINISHED" and folder:
+            if start["stage"] == "report":
+                from steps.mirror import shown
 
-            seen["claims"] = shown.report(client, notes.uri(root), parent, Path(folder))
+                seen["claims"] = shown.report(client, uri, parent, Path(folder))
+            if any(event["event"] == "model" for event in events):
+                from steps.mirror import models
+
+                models.register(client, uri, note["run"], start, project, Path(folder))
         note |= {"done": True, "end": int(events[-1]["time"] * 1000)}
     return sent
 
