@@ -80,7 +80,8 @@ def private(path: Path) -> Path:
 
 
 def publish(temporary: Path, out: Path) -> None:
-    """Rename a complete folder into its place; an older one there is moved out of the way."""
+    """Rename a complete folder into its place; an older one there is deleted after that."""
+    old = []
     while True:
         try:
             temporary.rename(out)
@@ -93,6 +94,8 @@ def publish(temporary: Path, out: Path) -> None:
             out.rename(aside)
         except FileNotFoundError:  # another process was faster; try again
             continue
+        old.append(aside)
+    for aside in old:
         shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
     handle = os.open(out.parent, os.O_RDONLY)
     try:

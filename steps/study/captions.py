@@ -15,9 +15,9 @@ CAPTIONS = {
     "most on, with its patches as a heat map, what it tells, how far it turned beside its null, "
     "and the heads that drive it.",
     "claims": "Every claim that was measured: its effect with its interval, in sizes of interest, "
-    "towards the published sign (claims of no difference: as it is). Dots are the units. In the "
-    "grey band an effect is too small to matter; an arrow stands for what lies further out. "
-    "Primary claims are bold.",
+    "towards the published sign (claims of no difference: as it is). Dots are the units, those of "
+    "one base on a level. Zero is the bar, where a claim has one. In the grey band an effect is "
+    "too small to matter; an arrow stands for what lies further out. Primary claims are bold.",
     "differences": "Each arm minus the untouched base, on the same items and seeds: diamonds are "
     "means over seeds, dots single seeds, lines t intervals. A line across zero leaves the sign "
     "open. Intervals are not corrected for their number.",

@@ -2,12 +2,14 @@
 
 What they share must be the same: arms, methods, instruments, items. They differ in their seeds; a
 study of other bases may differ in its world and numbers of items as well, for each base knows one
-world. No unit, a seed of a base, may be in two of them.
+world. No unit, a seed of a base, may be in two of them. A base that two of them have is the same
+weights, and results that a study's params do not name are left behind.
 """
 
 import hashlib
 import json
 import shutil
+from itertools import combinations
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 import yaml
 
 from steps.params import check
-from steps.place import private
+from steps.place import private, publish
 from steps.schema import Params
 from steps.stage import StageError
 from steps.study import share
@@ -28,7 +30,8 @@ OWN = ("study", "seeds", "diff.seeds", "gaze.seeds", "bases")
 OF_BASES = ("world", "items")
 """The same, where they have no base in common."""
 NEEDED = ("manifest.json", "metrics.json", ITEMS)
-
+WRITTEN = {"index.html", "claims.md", "claims.tex", "summary.json", "figures"}
+"""What is in a folder of studies that were pooled."""
 
 Places = dict[str, tuple[Path, dict[str, Any] | None]]
 """By name a study's results folder, with its params, or an export, which has them inside (None)."""
@@ -37,11 +40,14 @@ Places = dict[str, tuple[Path, dict[str, Any] | None]]
 def pool(places: Places, out: Path) -> dict[str, Any]:
     """Judge all claims on the units of several studies; writes `out`, and returns its summary.
 
-    `out` gets index.html, claims.md and .tex, summary.json and figures, whole or not at all.
-    Raises StageError that names what two studies have otherwise, or a unit that both have.
+    `out` gets index.html, claims.md and .tex, summary.json and figures, whole or not at all; an
+    earlier pool there is replaced. Raises StageError that names what two studies have otherwise, a
+    unit that both have, or an `out` that holds anything else.
     """
     if len(places) < 2:
         raise StageError("give two studies or more to pool, as in make pool STUDIES='a b' TO=c")
+    if out.exists() and {path.name for path in out.iterdir()} - WRITTEN:
+        raise StageError(f"{out} holds more than studies that were pooled: name another folder")
     found, every = joined(places)
     told = judge.told(found, together(every), registry.read())
     told["scope"] = "; ".join(dict.fromkeys(judge.scope(params) for params in every.values()))
@@ -60,11 +66,11 @@ def pool(places: Places, out: Path) -> dict[str, Any]:
 def joined(places: Places) -> tuple[Found, dict[str, Params]]:
     """The metrics of several studies as those of one, and each one's params. Raises as `pool`."""
     studies = {name: _read(name, place, told) for name, (place, told) in places.items()}
-    first, *others = studies
-    for other in others:
-        _alike(first, studies[first][0], other, studies[other][0])
+    for one, other in combinations(studies, 2):
+        _alike(one, studies[one][0], other, studies[other][0])
+        _same_bases(one, studies[one][2], other, studies[other][2])
     found, source = Found(), {}
-    for name, (_, own) in studies.items():
+    for name, (_, own, _) in studies.items():
         found.items |= own.items
         for (stage, base, arm, seed), values in own.metrics.items():
             unit = (base, seed)
@@ -74,7 +80,7 @@ def joined(places: Places) -> tuple[Found, dict[str, Params]]:
                     "counts once, leave one of them out"
                 )
             found.metrics[stage if base else f"{stage} of {name}", base, arm, seed] = values
-    return found, {name: params for name, (params, _) in studies.items()}
+    return found, {name: params for name, (params, _, _) in studies.items()}
 
 
 def together(every: dict[str, Params]) -> Params:
@@ -84,13 +90,17 @@ def together(every: dict[str, Params]) -> Params:
     return next(iter(every.values())).model_copy(update={"bases": bases, "seeds": seeds})
 
 
-def _read(name: str, place: Path, told: dict[str, Any] | None) -> tuple[Params, Found]:
-    """A study's params, its metrics, and its answers to benchmarks."""
-    files, found = share.opened(place, NEEDED), Found()
+def _read(
+    name: str, place: Path, told: dict[str, Any] | None
+) -> tuple[Params, Found, dict[str, Any]]:
+    """A study's params, its metrics and answers to benchmarks, and each base's files."""
+    files, found, weights = share.opened(place, NEEDED), Found(), {}
     if told is None:
         if share.PARAMS not in files:
             raise StageError(f"{place} is no export: it has no {share.PARAMS}")
         told = yaml.safe_load(files[share.PARAMS])
+    params = check(told or {}, name)
+    ours = (params.bases, params.arms, params.seeds)
     for path, data in files.items():
         folder, _, last = path.rpartition("/")
         if last != "metrics.json" or f"{folder}/manifest.json" not in files:
@@ -99,12 +109,19 @@ def _read(name: str, place: Path, told: dict[str, Any] | None) -> tuple[Params, 
             facts = json.loads(files[f"{folder}/manifest.json"])
             where = (folder.split("/")[0], facts["base"], facts["arm"], facts["seed"])
             values = json.loads(data)
-            found.metrics[where] = {k: v for k, v in values.items() if isinstance(v, (int, float))}
+            values = {k: v for k, v in values.items() if isinstance(v, (int, float))}
         except (ValueError, KeyError, TypeError, AttributeError):
             raise StageError(f"{place}: {folder} has no metrics of ours") from None
+        if any(
+            at is not None and at not in named for at, named in zip(where[1:], ours, strict=True)
+        ):
+            continue
+        if where[0] == "base":
+            weights[where[1]] = facts.get("files")
+        found.metrics[where] = values
         if where[0] == "logged" and (items := files.get(f"{folder}/{ITEMS}")) is not None:
             found.items[where] = items
-    return check(told or {}, name), found
+    return params, found, weights
 
 
 def _alike(name: str, one: Params, other_name: str, other: Params) -> None:
@@ -117,6 +134,16 @@ def _alike(name: str, one: Params, other_name: str, other: Params) -> None:
                 f"{key} = {b.get(key)!r} in {other_name}, {a.get(key)!r} in {name}: studies that "
                 "are pooled have the same params but for seeds; those of other bases may have "
                 "another world and other numbers of items"
+            )
+
+
+def _same_bases(name: str, one: dict[str, Any], other_name: str, other: dict[str, Any]) -> None:
+    """Raises StageError where a base of two studies has other files in each."""
+    for base in sorted(set(one) & set(other)):
+        if one[base] != other[base]:
+            raise StageError(
+                f"base {base} of {name} and of {other_name} are not the same files: give one of "
+                "them another name, so that they are told apart"
             )
 
 
@@ -145,9 +172,7 @@ def _write(summary: dict[str, Any], out: Path) -> None:
         (half / "claims.tex").write_text(texts.tex(summary["claims"]))
         forests = forest.forests(summary["claims"], half / "figures")
         (half / "index.html").write_text(_page(summary, forests), encoding="utf-8")
-        if out.exists():
-            shutil.rmtree(out)
-        half.replace(out)
+        publish(half, out)
     finally:
         shutil.rmtree(half, ignore_errors=True)
 

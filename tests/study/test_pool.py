@@ -49,7 +49,7 @@ def row(told, number="E2"):
 
 def test_units_of_two_studies_decide_what_neither_can(tmp_path):
     one = study(tmp_path, "one", "bundled", [1, 2, 3, 4])
-    two = study(tmp_path, "two", "other", [1, 2, 3, 4], items={"train": 3000, "stage1": 3000})
+    two = study(tmp_path, "two", "other", [5, 6, 7, 8], items={"train": 3000, "stage1": 3000})
     told = pool.pool({"one": one, "two": two}, tmp_path / "out")
     found = row(told)
     assert found["estimate"]["n"] == 8 and set(found["units"]) == {"bundled", "other"}
@@ -62,6 +62,60 @@ def test_units_of_two_studies_decide_what_neither_can(tmp_path):
     page = (tmp_path / "out/index.html").read_text()
     assert "<script" not in page and "one + two" in page
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_bases_on_the_same_seeds_are_one_unit_a_seed(tmp_path):
+    one = study(tmp_path, "one", "bundled", [1, 2, 3, 4])
+    two = study(tmp_path, "two", "other", [1, 2, 3, 4], lead=0.05)
+    found = row(pool.pool({"one": one, "two": two}, tmp_path / "out"))
+    assert found["estimate"]["n"] == 4 and found["verdict"] == "inconclusive"
+    assert found["estimate"]["mean"] == pytest.approx(3.85)
+
+
+def test_bases_that_differ_are_told_apart(tmp_path):
+    one = study(tmp_path, "one", "bundled", [1, 2, 3, 4], lead=0.0816)
+    two = study(tmp_path, "two", "other", [5, 6, 7, 8], lead=-0.0186)
+    told = pool.pool({"one": one, "two": two}, tmp_path / "out")
+    assert row(told)["apart"] < 0.001
+    assert "bases differ: bundled +8.0, other −2.0" in (tmp_path / "out/claims.md").read_text()
+
+
+def test_only_what_the_params_name_counts(tmp_path):
+    one = study(tmp_path, "one", "bundled", [1, 2, 3, 4])
+    two = study(tmp_path, "two", "other", [5, 6, 7, 8])
+    left = one[0] / "vqa/bundled/dpo/seed4"
+    left.rename(left.with_name("seed90"))
+    facts = json.loads((left.with_name("seed90") / "manifest.json").read_text())
+    (left.with_name("seed90") / "manifest.json").write_text(json.dumps(facts | {"seed": 90}))
+    found = row(pool.pool({"one": one, "two": two}, tmp_path / "out"))
+    assert [seed for seed, _ in found["units"]["bundled"]] == [1, 2, 3]
+
+
+def test_one_name_of_a_base_is_one_base(tmp_path):
+    one = study(tmp_path, "one", "bundled", [1, 2, 3])
+    two = study(tmp_path, "two", "bundled", [4, 5, 6])
+    for (root, _), weights in ((one, "a"), (two, "b")):
+        result(root, "base/bundled", "base", "bundled", metrics__json="{}", w__safetensors=weights)
+    with pytest.raises(StageError, match="base bundled of one and of two are not the same files"):
+        pool.pool({"one": one, "two": two}, tmp_path / "out")
+
+
+def test_every_two_studies_are_held_against_each_other(tmp_path):
+    one = study(tmp_path, "one", "bundled", [1, 2])
+    two = study(tmp_path, "two", "other", [3, 4], items={"vqa": 4000})
+    three = study(tmp_path, "three", "other", [5, 6], items={"vqa": 1000})
+    with pytest.raises(StageError, match=r"items\.vqa = 1000 in three, 4000 in two"):
+        pool.pool({"one": one, "two": two, "three": three}, tmp_path / "out")
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path):
+    one = study(tmp_path, "one", "bundled", [1, 2, 3])
+    two = study(tmp_path, "two", "bundled", [4, 5, 6])
+    with pytest.raises(StageError, match="holds more than studies that were pooled"):
+        pool.pool({"one": one, "two": two}, tmp_path / "one")
+    assert (one[0] / "vqa").is_dir()
+    for _ in range(2):
+        pool.pool({"one": one, "two": two}, tmp_path / "out")
 
 
 def test_a_unit_counts_once(tmp_path):

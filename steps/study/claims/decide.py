@@ -102,6 +102,19 @@ def flipped(units: Mapping[str, Sequence[float]]) -> float | None:
     return float((sums >= abs(weighted.sum()) * (1 - 1e-9)).mean())
 
 
+def apart(units: Mapping[str, Sequence[float]]) -> float | None:
+    """P that bases have one mean, by one-way analysis of variance (Fisher 1925).
+
+    None for less than two bases of two units, or where no unit differs from its base's mean.
+    """
+    from scipy.stats import f_oneway
+
+    groups = [group for group in units.values() if len(group) > 1]
+    if len(groups) < 2 or not stats.pooled(groups):
+        return None
+    return float(f_oneway(*groups).pvalue)
+
+
 def enough(found: Estimate, interest: float, bases: int, adjusted: float = ALPHA) -> int | None:
     """Units, as many a base, that would find a true `interest` in a share WANTED of studies.
 

@@ -8,6 +8,8 @@ from steps.study.canvas import ARMS, INK, LINE, MUTED, begin, write
 
 EDGE = 4.0
 """Sizes of interest that the axis reaches to; what lies beyond is an arrow at its end."""
+APART = 0.22
+"""Of a row's height, between the dots of one base and the next."""
 LETTERS = 84
 """Of a statement that are shown."""
 COLOURS = {
@@ -40,9 +42,10 @@ def forest(told: dict[str, Any], paper: str, folder: Path) -> str | None:
     panel.axvline(0, color=MUTED, lw=0.8, ls=(0, (2, 2)))
     for y, row in enumerate(rows):
         scale, colour = (row["sign"] or 1) / row["interest"], COLOURS[row["verdict"]]
-        for values in row["units"].values():
+        for i, values in enumerate(row["units"].values()):  # bases one below the other
             dots = [_inside(scale * value) for _, value in values]
-            panel.plot(dots, [y] * len(dots), "o", ms=3, color=colour, alpha=0.35, mew=0)
+            level = y + APART * (i - (len(row["units"]) - 1) / 2)
+            panel.plot(dots, [level] * len(dots), "o", ms=3, color=colour, alpha=0.35, mew=0)
         one = row["estimate"]
         if one["low"] is not None:
             ends = [_inside(scale * one[end]) for end in ("low", "high")]

@@ -6,7 +6,7 @@ from steps.study import contrasts
 from steps.study.claims import decide, fixed
 from steps.study.claims.decide import Estimate
 from steps.study.claims.registry import Claim, Paper, Term, parsed
-from steps.study.claims.units import SCALES, Units, units
+from steps.study.claims.units import SCALES, Units, bar, meant, strata, units
 
 SCOPES = {
     "drawn": "drawn scenes of the embedded world",
@@ -19,6 +19,7 @@ CAUTION = (
     "These verdicts judge a mechanism in a small synthetic world. They neither confirm nor refute "
     "a paper on its own models."
 )
+OF_FILES = "These verdicts are of the models and questions of this study, and of no others."
 
 
 def told(found: Any, params: Any, papers: dict[str, Paper]) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def told(found: Any, params: Any, papers: dict[str, Paper]) -> dict[str, Any]:
             rows.append(row)
     return {
         "scope": scope(params),
-        "caution": CAUTION,
+        "caution": OF_FILES if params.data.source == "files" else CAUTION,
         "papers": {name: {"name": p.name, "source": p.source} for name, p in papers.items()},
         "alpha": decide.ALPHA,
         "fewest": decide.FEWEST,
@@ -89,7 +90,7 @@ def dosed(effect: str, found: Any, params: Any, unit: str) -> dict[str, list[lis
 
 def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
     """A claim's row before p-values are adjusted; without `estimate` where it cannot be judged."""
-    row: dict[str, Any] = claim.model_dump(exclude={"controls", "sees"})
+    row: dict[str, Any] = claim.model_dump(exclude={"controls"})
     if claim.effect is None:
         return row
     own, lacks = units(claim.effect, found, params, claim.unit)
@@ -97,13 +98,16 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
     measured, crossed = _measured(terms, own, found, claim.unit), fixed.about(terms)
     if measured is None:
         return row | {"lacks": lacks}
-    level = 1 - decide.ALPHA
+    level, groups = 1 - decide.ALPHA, strata(own)
     row |= {
         "estimate": _plain(measured, level),
+        "bar": bar(claim.effect, claim.unit),
         "units": {base: list(map(list, of.items())) for base, of in own.items()},
+        "meant": meant(claim.effect, found, params),
+        "apart": decide.apart(groups),
         "differs": measured.differs(),
         "negligible": measured.negligible(claim.interest),
-        "flipped": None if crossed else decide.flipped(_listed(own)),
+        "flipped": None if crossed else decide.flipped(groups),
         "controls": {},
         "dose": dosed(claim.effect, found, params, claim.unit),
     }
@@ -138,7 +142,8 @@ def _enough(row: dict[str, Any], alpha: float) -> int | None:
     """
     if fixed.about(parsed(row["effect"])):
         return None
-    return decide.enough(_estimate(row["estimate"]), row["interest"], len(row["units"]), alpha)
+    bases = len(strata({base: dict(values) for base, values in row["units"].items()}))
+    return decide.enough(_estimate(row["estimate"]), row["interest"], bases, alpha)
 
 
 def _estimate(one: dict[str, Any]) -> Estimate:
@@ -177,13 +182,9 @@ def _unruled(controls: dict[str, dict[str, Any]], sign: int) -> list[str]:
     return [f"{how} {', '.join(names)}" for how, names in said.items() if names]
 
 
-def _listed(values: Units) -> dict[str, list[float]]:
-    return {base: list(of.values()) for base, of in values.items()}
-
-
 def estimate(values: Units) -> Estimate | None:
     """`decide.estimate` of an effect in each unit."""
-    return decide.estimate(_listed(values))
+    return decide.estimate(strata(values))
 
 
 def _measured(terms: list[Term], values: Units, found: Any, unit: str) -> Estimate | None:

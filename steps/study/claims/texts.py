@@ -1,5 +1,6 @@
 """Claims and verdicts in plain words, and as tables in Markdown and LaTeX."""
 
+import math
 from typing import Any
 
 from steps.study import latex, markup, tables
@@ -15,7 +16,8 @@ def how(told: dict[str, Any]) -> str:
     return (
         f"A unit is a seed of a base, on which all arms share questions and draws; intervals are "
         f"{level} t intervals over units, with bases as strata (on a "
-        f"benchmark, over units and questions). Below {told['fewest']} units "
+        "benchmark, over units and questions): they speak of these bases, on other draws, and it "
+        f"is said where bases differ. Below {told['fewest']} units "
         "nothing is decided. Primary claims (in bold) are decided together, paper by paper (Holm); "
         "the others are described, corrected by Benjamini and Hochberg. Equivalent: within the "
         "smallest effect of interest by two one-sided tests."
@@ -23,8 +25,11 @@ def how(told: dict[str, Any]) -> str:
 
 
 def effect(row: dict[str, Any]) -> str:
-    """Estimate and interval of a claim in words; a dash without."""
-    return _with_interval(row["estimate"], row["unit"] == "raw") if row.get("estimate") else "–"
+    """Estimate and interval of a claim in words, and the bar they are beyond; a dash without."""
+    if not row.get("estimate"):
+        return "–"
+    told = _with_interval(row["estimate"], row["unit"] == "raw")
+    return f"{told} beyond {row['bar']:g}".replace("-", "−") if row["bar"] else told
 
 
 def controls(row: dict[str, Any]) -> list[str]:
@@ -40,11 +45,30 @@ def controls(row: dict[str, Any]) -> list[str]:
 
 
 def reason(row: dict[str, Any]) -> str:
-    """Why a verdict is what it is, and how many units would decide an open one."""
-    more = ""
-    if row["verdict"] == "inconclusive":
-        more = f"; {row['enough']} units would tell" if row.get("enough") else ""
-    return f"{row['why']}{more}"
+    """Why a verdict is what it is, what to mind, and how many units would decide an open one."""
+    said = [row["why"]]
+    if row["verdict"] == "inconclusive" and row.get("enough"):
+        said.append(f"{row['enough']} units would tell")
+    if row["verdict"] in ("equivalent", "contradicted") and not row["sees"]:
+        said.append("no effect that is known to be there was asked for")
+    return "; ".join([*said, *(_minded(row) if row.get("estimate") else [])])
+
+
+def _minded(row: dict[str, Any]) -> list[str]:
+    """What a mean over units hides."""
+    one, said = row["estimate"], []
+    if one["n"] < row["meant"]:
+        said.append(f"there in {one['n']} of {row['meant']} units")
+    if one["error"] == 0 and one["n"] > 1:
+        said.append("the same in every unit: is the metric at its end?")
+    if row["apart"] is not None and row["apart"] < 0.05:
+        fine = row["unit"] == "raw"
+        means = (
+            f"{base} {shown(math.fsum(v for _, v in values) / len(values), fine)}"
+            for base, values in row["units"].items()
+        )
+        said.append(f"bases differ: {', '.join(means)}")
+    return said
 
 
 def sign(row: dict[str, Any]) -> str:

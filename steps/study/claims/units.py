@@ -1,5 +1,6 @@
 """A claim's effect, formed from the metrics of a study unit by unit."""
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -9,6 +10,38 @@ Units = dict[str, dict[int, float]]
 """An effect by base and seed."""
 SCALES = {"points": 100.0, "raw": 1.0}
 """What a claim's unit makes of a share."""
+
+
+def bar(effect: str, unit: str) -> float:
+    """What an effect is held against: its numbers, from the other side; 0 without."""
+    return -SCALES[unit] * sum(term.weight for term in parsed(effect) if not term.metrics) or 0.0
+
+
+def meant(effect: str, found: Any, params: Any) -> int:
+    """How many units could have an effect: those with a result of each of its arms, and of each
+    stage that its metrics of the base itself are of.
+    """
+    terms = [term for term in parsed(effect) if term.metrics]
+    wanted = {
+        ("", term.arm) if term.arm else (term.metrics[0].split("/")[0], None) for term in terms
+    }
+    there: dict[Any, set[int]] = {}
+    for stage, base, arm, seed in found.metrics:
+        if seed is not None:
+            there.setdefault((base, "" if arm else stage, arm), set()).add(seed)
+    each = [[there.get((base, *one), set()) for one in wanted] for base in params.bases]
+    return sum(len(set.intersection(*seeds)) for seeds in each if seeds)
+
+
+def strata(values: Units) -> dict[str, list[float]]:
+    """An effect's values by base. Where bases share seeds, and so items, the unit is a seed: the
+    mean over the bases that have it, all in one stratum.
+    """
+    seeds = [seed for of in values.values() for seed in of]
+    if len(seeds) == len(set(seeds)):
+        return {base: list(of.values()) for base, of in values.items()}
+    by_seed = {seed: [of[seed] for of in values.values() if seed in of] for seed in sorted(seeds)}
+    return {"seeds": [math.fsum(of) / len(of) for of in by_seed.values()]}
 
 
 def units(effect: str, found: Any, params: Any, unit: str) -> tuple[Units, list[str]]:

@@ -123,6 +123,35 @@ def test_a_metric_of_the_base_is_averaged_over_sites_and_numbers_stand_for_thems
     assert one["verdict"] == "equivalent"
 
 
+def test_a_bar_is_told_beside_what_is_beyond_it(found):
+    one = row(told(found, E={"effect": "better:vqa/lenient - none:vqa/lenient + 0.03"}))
+    assert one["bar"] == -3 and texts.effect(one).startswith("+6.0 [")
+    assert texts.effect(one).endswith("] beyond −3")
+    plain = row(told(found, E={"effect": "better:vqa/lenient - none:vqa/lenient"}))
+    assert plain["bar"] == 0 and texts.effect(plain).endswith("]")
+
+
+def test_a_metric_that_never_moves_and_units_without_it_are_spoken_of(found):
+    del found.metrics["vqa", "bundled", "none", 7]["vqa/strict"]
+    one = row(told(found, E={"effect": "none:vqa/strict - 0.4"}))
+    assert one["estimate"]["n"] == 7 and one["meant"] == 8
+    assert "there in 7 of 8 units; the same in every unit" in texts.reason(one)
+
+
+def test_a_denial_that_nothing_known_stands_behind_says_so(found):
+    claim = {"effect": "none:vqa/lenient - better:vqa/lenient", "interest": 0.1}
+    one = row(told(found, E=claim))
+    assert one["verdict"] == "contradicted" and "no effect that is known to be" in texts.reason(one)
+    sees = {"sees": {"known": "better:vqa/lenient - none:vqa/lenient"}}
+    assert "known to be" not in texts.reason(row(told(found, E=claim | sees)))
+
+
+def test_verdicts_on_files_do_not_speak_of_a_small_world(found):
+    assert "small synthetic world" in told(found)["caution"]
+    files = SimpleNamespace(**vars(PARAMS) | {"data": SimpleNamespace(source="files")})
+    assert "synthetic" not in judge.told(found, files, {})["caution"]
+
+
 def test_an_instrument_that_did_not_see_may_not_deny(found):
     claim = {"effect": "none:vqa/lenient - better:vqa/lenient"}
     assert row(told(found, E=claim))["verdict"] == "contradicted"
