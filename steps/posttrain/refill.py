@@ -56,7 +56,6 @@ def spliced(batch: dict[str, Any], more: dict[str, Any], group: int, pads: int) 
         mine = mine.clone()
         mine[to] = theirs[of]
         batch[name] = mine
-    batch["num_items_in_batch"] = batch["completion_mask"].sum()
     return count
 
 

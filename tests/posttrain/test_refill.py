@@ -58,7 +58,6 @@ def test_informative_groups_take_the_places_of_flat_ones(widths, longs):
         old = kept[f"{name}_ids"]
         assert new[2:] == [[w for w in row.tolist() if w != PAD] for row in old[2:]]
     assert told["prompt_mask"][:, -1].all() and told["completion_mask"][:, 0].all()
-    assert told["num_items_in_batch"] == told["completion_mask"].sum()
     assert told["sampling_per_token_logps"].shape == told["completion_ids"].shape
 
 
@@ -82,6 +81,26 @@ def test_a_batch_is_filled_up_and_the_rest_goes_on_as_ever(params, train):
     assert points[0]["refill/groups"] >= 1
     _, _, again = train(told, CreditTrainer, told=told.grpo)
     assert torch.equal(weights, again)
+    # The reward is that of the questions that came first: before any update, the same.
+    assert points[0]["reward"] == without[0]["reward"]
+    assert points[0]["frac_reward_zero_std"] == without[0]["frac_reward_zero_std"]
+
+
+def test_the_loss_is_over_the_tokens_of_all_processes(params, train):
+    told = params(grpo={"refill": 2, "prompts": 4, "steps": 1, "generations": 4, "loss": "dapo"})
+    batches = []
+
+    class Two(CreditTrainer):
+        """As where another process has as much."""
+
+        def _generate_and_score_completions(self, inputs):
+            self.accelerator.gather = lambda x: torch.cat([x.reshape(-1), x.reshape(-1)])
+            batches.append(super()._generate_and_score_completions(inputs))
+            return batches[-1]
+
+    train(told, Two, told=told.grpo)
+    for batch in batches:
+        assert batch["num_items_in_batch"] == 2 * batch["completion_mask"].sum()
 
 
 def test_what_gave_way_is_in_the_budget_as_drawn_and_not_as_trained_on(params, inputs, tmp_path):

@@ -87,10 +87,14 @@ class CreditTrainer(GRPOTrainer):
         return "drift" in self.rule.NEEDS
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """TRL's batch of answers, with flat groups replaced in up to `told.refill` rounds."""
+        """TRL's batch of answers, with flat groups replaced in up to `told.refill` rounds.
+
+        What TRL logs of answers stays that of the questions that came first, as without refilling.
+        """
         batch = super()._generate_and_score_completions(inputs)
         group, logged = self.num_generations, self._metrics["train"]
         drawn = {"groups": 0, "prompted": 0}
+        before = {name: len(values) for name, values in logged.items()}
         for number in range(self.told.refill):
             lacking = int(self.accelerator.gather(refill.flat(batch, group).sum()).max())
             if not lacking:
@@ -103,6 +107,11 @@ class CreditTrainer(GRPOTrainer):
             drawn["groups"] += lacking * self.accelerator.num_processes
             drawn["prompted"] += self._summed(more["prompt_mask"][::group].sum())
         if self.told.refill:
+            batch["num_items_in_batch"] = self.accelerator.gather(
+                batch["completion_mask"].sum()
+            ).sum()
+            for name, values in logged.items():
+                del values[before.get(name, 0) :]
             for name, count in drawn.items():
                 logged[f"refill/{name}"].append(count)
             logged["refill/flat"].append(float(refill.flat(batch, group).float().mean()))

@@ -3,7 +3,8 @@
 Token dependency S is the divergence of the next-token distribution under the image from the one
 under the image with half of its patches blacked out. Token filtering keeps the share `pivots` of
 an answer's tokens with the largest S; trajectory shaping scales an answer's advantage with its
-mean S, from `floor` upwards, to a mean of 1 over the batch (equation 5).
+mean S, from `floor` upwards, to a mean of 1 over the batch (equation 5), which is here that of one
+pass: `grpo.micro_batch` answers.
 """
 
 from typing import Any
