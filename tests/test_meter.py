@@ -75,18 +75,28 @@ def test_other_stages_and_short_ones_are_not(root, monkeypatch):
     time.sleep(0.1)
     assert samples(root) == {}
     monkeypatch.setattr(meter, "INTERVAL", 10.0)
-    monkeypatch.setitem(sys.modules, "psutil", None)  # it is not even imported
+    looks = []
+    monkeypatch.setattr(meter, "sample", lambda: looks.append(1))  # it is not even looked
     begin(root).stop()
-    assert samples(root) == {}
+    until(lambda: "meter" not in {thread.name for thread in threading.enumerate()})
+    assert looks == [] and samples(root) == {}
     assert set(stage.STAGES) >= meter.TRAINING
 
 
-def test_after_an_hour_looks_are_rare():
-    hours, looks, gone = 100, 0, 0.0
-    while gone < hours * 3600:
-        gone += max(10.0, meter.SHARE * gone)
-        looks += 1
-    assert 360 < looks < 2500
+def test_after_an_hour_looks_are_rare(monkeypatch):
+    sampler, looks, now = meter.Sampler(), [], [0.0]
+
+    def wait(seconds):
+        now[0] += seconds
+        return now[0] > 100 * 3600
+
+    monkeypatch.setattr(meter.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(meter, "sample", lambda: (looks.append(now[0]), ({}, 0.0))[1])
+    monkeypatch.setattr(sampler._ended, "wait", wait)
+    sampler._look()
+    gaps = [b - a for a, b in zip(looks, looks[1:], strict=False)]
+    assert sum(at < 3600 for at in looks) == 359 and set(gaps[:350]) == {10.0}
+    assert 1000 < len(looks) < 2500 and gaps[-1] > 900
 
 
 @pytest.mark.parametrize("broken", ["sample", "thread"])

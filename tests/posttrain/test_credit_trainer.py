@@ -99,12 +99,23 @@ def test_the_entropy_is_that_of_the_sampled_positions(params, train, monkeypatch
 @pytest.mark.parametrize("rule", ["anchor", "random", "vppo"])
 def test_a_rule_leaves_sampling_alone_and_repeats(rule, params, train):
     """The first rollouts are those of `uniform`, and a second run gives the same weights."""
+    said = []
+
+    class Kept(CreditTrainer):
+        """Keeps the answers that it draws."""
+
+        def _generate_and_score_completions(self, inputs):
+            batch = super()._generate_and_score_completions(inputs)
+            said.append(batch["completion_ids"])
+            return batch
+
     told = params(grpo={"steps": 2, "credit": rule, "divergence": "sampled"})
-    _, points, weights = train(told, CreditTrainer, told=told.grpo)
-    _, _, again = train(told, CreditTrainer, told=told.grpo)
-    plain = params(grpo={"steps": 2})
-    _, uniform, _ = train(plain, CreditTrainer, told=plain.grpo)
-    assert points[0]["reward"] == uniform[0]["reward"]
+    _, points, weights = train(told, Kept, told=told.grpo)
+    _, _, again = train(told, Kept, told=told.grpo)
+    plain = params(grpo={"steps": 1})
+    train(plain, Kept, told=plain.grpo)
+    first, _, _, _, uniform = said
+    assert torch.equal(first, uniform)
     assert torch.equal(weights, again)
     assert 0 < points[0]["credit/share"] < 1
     assert points[0]["credit/weight"] == pytest.approx(points[0]["credit/share"])

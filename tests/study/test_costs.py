@@ -68,6 +68,10 @@ def vlm():
     return LlavaForConditionalGeneration._from_config(config(), attn_implementation="eager")
 
 
+LIGHT = ("trained", "logged", "stability")
+"""Stages that only start, and read or copy a little."""
+
+
 def case(shape, **changes):
     """A job's case on the default params; changes: of the section train."""
     params = load()
@@ -191,7 +195,7 @@ def test_every_stage_has_its_cost(shape):
         found = function(one)
         assert found.start in machine.START, stage
         assert all(getattr(found, name) >= 0 for name in AMOUNTS), stage
-        assert Speed().seconds(found) > 0, stage
+        assert any(getattr(found, name) > 0 for name in AMOUNTS) or stage in LIGHT, stage
         if stage not in PROCESSOR:
             assert sum(memory.held(stage, one).values()) > 0, stage
 
@@ -355,7 +359,7 @@ def test_the_smoke_study_is_planned(monkeypatch, capsys, tmp_path):
     assert plain["jobs"] == 79 and plain["devices"] == 2 and "79 jobs on 2 x h100" in out
     assert plain["hours"] >= plain["critical_path_hours"] > 0
     after = {p for p in where.rglob("*") if p.name != "plan.json"}
-    assert before is None or after == before
+    assert after == (before or set())
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1e6))
     assert main(["plan", "smoke", "--json"]) == 1
     assert "GB free" in capsys.readouterr().err

@@ -1,6 +1,9 @@
 """A look at one's own data: what is counted, what is a double, and that its text stays text."""
 
+import base64
+import io
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -113,7 +116,14 @@ def test_boxes_are_drawn(study, tmp_path):
     rows = {i: {"box": [0, 0, 20, 15]} for i in range(20)}
     columns = {"id": "id", "box": "box"}
     datacheck.look(study(rows, columns=columns), tmp_path / "out")
-    assert "judged by iou" in (tmp_path / "out" / "data-check.html").read_text()
+    page = (tmp_path / "out" / "data-check.html").read_text()
+    assert "judged by iou" in page
+    shown = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
+    assert len(shown) == 20
+    for data in shown:  # the upper edge is red as far as the box goes, which is half of it
+        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).astype(int)
+        red = (picture[..., 0] > 150) & (picture[..., 1:].max(-1) < 130)
+        assert 0.4 < red[0].mean() < 0.6 and 0.015 < red.mean() < 0.3
 
 
 def test_the_embedded_world_is_no_data_of_one_s_own(tmp_path):

@@ -17,6 +17,7 @@ from steps.study.claims import judge, registry
 HOUSE = Path(__file__).parents[2]
 FOLDER = HOUSE / "docs" / "results"
 STUDIES = sorted(path.name.removesuffix(".tar.gz") for path in FOLDER.glob("*.tar.gz"))
+assert STUDIES, f"{FOLDER} has lost the reference study"
 
 
 def answered(items):

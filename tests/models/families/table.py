@@ -22,7 +22,6 @@ NAMES = {
     "qwen2_5_vl": "Qwen2.5-VL",
     "paligemma": "PaliGemma: SigLIP, Gemma",
     "gemma3": "Gemma 3: SigLIP",
-    "llava-siglip2": "LLaVA: SigLIP 2, Qwen2",
     "llava-clip": "LLaVA: CLIP, Qwen2",
     "llava-dinov2": "LLaVA: DINOv2, Qwen2",
     "llava-qwen3": "LLaVA: SigLIP, Qwen3",
@@ -33,8 +32,9 @@ HEAD = """# Model families
 
 A base with `source: hub` may be of any of these families. Each was built tiny from its own config
 classes, saved as the hub lays it out, taken over and put through the stages; no published weights
-were run. Each cell names its test in `{shown}`;
-`python -m tests.models.families.table` writes this page, and a test holds it to what is tested.
+were run. SigLIP 2 at one size is SigLIP's class on the hub: its row is SigLIP's. Each cell names
+its test in `{shown}`; `python -m
+tests.models.families.table` writes this page, and a test holds it to what is tested.
 
 - *forward*: image tokens are counted right; every image goes to its own question.
 - *SFT, DPO, GRPO*: the stage moves all weights but those that no gradient reaches: the norm and the

@@ -31,7 +31,6 @@ VISION |= {"num_hidden_layers": 3, "image_size": SIDE, "patch_size": PATCH}
 SIGLIP = {"model_type": "siglip_vision_model", "vision_use_head": False, **VISION}
 TOWERS = {
     "siglip": SIGLIP,
-    "siglip2": SIGLIP,  # at one size and one patch SigLIP 2 has SigLIP's class on the hub
     "clip": {"model_type": "clip_vision_model", **VISION},
     "dinov2": {"model_type": "dinov2", "mlp_ratio": 2, **VISION},
 }
