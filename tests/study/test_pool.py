@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
 
+from steps.__main__ import main
 from steps.params import ROOT, read_yaml
 from steps.stage import StageError
 from steps.study import pool, share
@@ -138,6 +141,28 @@ def test_studies_that_did_something_else_are_not_pooled(base, changed, said, tmp
     two = study(tmp_path, "two", base, [4, 5, 6], **changed)
     with pytest.raises(StageError, match=said):
         pool.pool({"one": one, "two": two}, tmp_path / "out")
+
+
+def test_the_command_line_takes_exports(tmp_path, capsys):
+    packed = []
+    for name, base, seeds in (("one", "bundled", [1, 2, 3, 4]), ("two", "other", [5, 6, 7, 8])):
+        root, params = study(tmp_path, name, base, seeds)
+        (root / "report").mkdir()
+        (root / "report/summary.json").write_text("{}")
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(params))
+        of = SimpleNamespace(path=tmp_path / f"{name}.yaml", results=str(root))
+        packed.append(str(share.export(of, tmp_path / f"{name}.tar.gz")))
+    out = tmp_path / "out"
+    assert main(["pool", *packed, "--to", str(out)]) == 0
+    told = json.loads((out / "summary.json").read_text())
+    assert row(told)["verdict"] == "replicated" and list(told["studies"]) == ["one", "two"]
+    assert f"{out}/index.html: " in capsys.readouterr().out
+    assert main(["noise", *packed, "--units", "12", "--bases", "2"]) == 0
+    assert "| claim | metric | units | SD |" in capsys.readouterr().out
+    assert main(["beside", *packed]) == 0
+    assert "Nothing is comparable." in capsys.readouterr().out
+    assert main(["pool", packed[0], "--to", str(out)]) == 1
+    assert "give two studies or more to pool" in capsys.readouterr().err
 
 
 def test_one_alone_is_no_pool_and_a_folder_needs_params(tmp_path):
