@@ -103,3 +103,12 @@ def test_committed_verdicts_follow_from_committed_items(study, monkeypatch):
     told = judge.told(found, params[study], registry.read())
     files = share.opened(FOLDER / f"{study}.tar.gz")
     compared(told, json.loads(files["report/summary.json"])["claims"])
+
+
+def test_the_committed_pool_follows_from_the_committed_studies(monkeypatch):
+    monkeypatch.chdir(HOUSE)
+    found, every = pool.joined({study: (FOLDER / f"{study}.tar.gz", None) for study in STUDIES})
+    told = judge.told(found, pool.together(every), registry.read())
+    committed = json.loads((FOLDER / "pooled" / "summary.json").read_text())
+    assert list(committed["studies"]) == STUDIES
+    compared(told, committed["claims"])

@@ -93,8 +93,7 @@ class CreditTrainer(GRPOTrainer):
         """
         batch = super()._generate_and_score_completions(inputs)
         group, logged = self.num_generations, self._metrics["train"]
-        drawn = {"groups": 0, "prompted": 0}
-        before = {name: len(values) for name, values in logged.items()}
+        drawn, before = {"groups": 0, "prompted": 0}, {n: len(of) for n, of in logged.items()}
         for number in range(self.told.refill):
             lacking = int(self.accelerator.gather(refill.flat(batch, group).sum()).max())
             if not lacking:

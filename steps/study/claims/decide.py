@@ -20,6 +20,8 @@ WANTED = 0.8
 """Share of studies in which an effect of just the size of interest is to be found."""
 EXACT = 20
 """Most units whose signs are all tried."""
+SILENT = "nothing is denied"
+"""Why a claim is open that more units would not decide."""
 MOST = 1000
 """Units above which a claim is said to be out of reach."""
 
@@ -187,7 +189,7 @@ def verdict(
 
 
 def _silent(unseen: Sequence[str]) -> Verdict:
-    return Verdict("inconclusive", f"nothing is denied: not seen was {', '.join(unseen)}")
+    return Verdict("inconclusive", f"{SILENT}: not seen was {', '.join(unseen)}")
 
 
 def _lean(found: Estimate, sign: int) -> str:

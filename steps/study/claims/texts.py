@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from steps.study import latex, markup, tables
+from steps.study.claims.decide import SILENT
 
 HEAD = ("claim", "verdict", "effect [interval]", "units", "controls", "why")
 COLUMNS = "p{.3\\textwidth}llrp{.2\\textwidth}p{.2\\textwidth}"
@@ -47,7 +48,8 @@ def controls(row: dict[str, Any]) -> list[str]:
 def reason(row: dict[str, Any]) -> str:
     """Why a verdict is what it is, what to mind, and how many units would decide an open one."""
     said = [row["why"]]
-    if row["verdict"] == "inconclusive" and row.get("enough"):
+    silent = row["why"].startswith(SILENT)
+    if row["verdict"] == "inconclusive" and row.get("enough") and not silent:
         said.append(f"{row['enough']} units would tell")
     if row["verdict"] in ("equivalent", "contradicted") and not row["sees"]:
         said.append("no effect that is known to be there was asked for")
