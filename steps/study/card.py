@@ -14,6 +14,7 @@ import pandas as pd
 
 from steps.data.speech import DRAWN, Speech, of
 from steps.params import STUDIES, read_yaml
+from steps.stage import StageError
 
 HEAD = """---
 license: apache-2.0
@@ -146,9 +147,14 @@ def _maker(base: str) -> str:
 
 
 def write(params: Any, results: Path, base: str, folder: Path) -> list[dict[str, Any]]:
-    """Write the card and gates.json of a base into its folder; returns the gates."""
+    """Write the card and gates.json of a base into its folder; returns the gates.
+
+    Raises StageError where there is no such folder.
+    """
     from steps.data.language import vocabulary
 
+    if not folder.is_dir():
+        raise StageError(f"there is no {folder}: run python -m steps bundle first")
     speech = of(params.world)
     found = gates(results, base, list(params.seeds), speech)
     size = json.loads((results / "base" / base / "metrics.json").read_text())["parameters"]

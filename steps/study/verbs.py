@@ -142,14 +142,15 @@ def bundle(options: argparse.Namespace) -> None:
 
 
 def card(options: argparse.Namespace) -> None:
-    """Measure the gates of a study's bundled bases, write their model cards, show its results."""
+    """Write the cards of bases that are bundled or made here, and show results on the former."""
     from steps.study.card import show, write
 
     found = plan(options.study)
-    for base in found.bases("bundled"):
+    for base in (*found.bases("bundled"), *found.bases("train")):
         for gate in write(found.params, Path(found.results), base, Path("models") / base):
             print(f"{base}: {gate['gate']}: {gate['value']:.3f} {'' if gate['met'] else 'NOT MET'}")
-        show(Path(found.results), base, Path("docs"), "differences", "results")
+        if found.params.bases[base].source == "bundled":
+            show(Path(found.results), base, Path("docs"), "differences", "results")
 
 
 def credit(options: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from steps.data.speech import DRAWN
+from steps.stage import StageError
 from steps.study import card
 
 KINDS = DRAWN.kinds
@@ -80,6 +81,11 @@ def test_a_missing_result_is_an_error_and_not_a_pass(results):
     (results / "pairs" / "b" / "seed0" / "metrics.json").unlink()
     with pytest.raises(FileNotFoundError, match="pairs"):
         card.gates(results, "b", [0])
+
+
+def test_a_base_that_is_not_bundled_yet_has_no_card(tmp_path):
+    with pytest.raises(StageError, match="run python -m steps bundle first"):
+        card.write(None, tmp_path, "b", tmp_path / "models" / "b")
 
 
 def test_the_readmes_picture_and_table_are_the_reports(results):
