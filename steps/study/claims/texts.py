@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from steps.study import latex, markup, tables
-from steps.study.claims.decide import SILENT
+from steps.study.claims.decide import ALPHA, SILENT
 
 HEAD = ("claim", "verdict", "effect [interval]", "units", "controls", "why")
 COLUMNS = "p{.3\\textwidth}llrp{.2\\textwidth}p{.2\\textwidth}"
@@ -30,7 +30,7 @@ def effect(row: dict[str, Any]) -> str:
     if not row.get("estimate"):
         return "–"
     told = _with_interval(row["estimate"], row["unit"] == "raw")
-    return f"{told} beyond {row['bar']:g}".replace("-", "−") if row["bar"] else told
+    return f"{told} beyond {bar:g}".replace("-", "−") if (bar := row.get("bar")) else told
 
 
 def controls(row: dict[str, Any]) -> list[str]:
@@ -51,19 +51,19 @@ def reason(row: dict[str, Any]) -> str:
     silent = row["why"].startswith(SILENT)
     if row["verdict"] == "inconclusive" and row.get("enough") and not silent:
         said.append(f"{row['enough']} units would tell")
-    if row["verdict"] in ("equivalent", "contradicted") and not row["sees"]:
+    if row["verdict"] in ("equivalent", "contradicted") and row.get("sees") == {}:
         said.append("no effect that is known to be there was asked for")
     return "; ".join([*said, *(_minded(row) if row.get("estimate") else [])])
 
 
 def _minded(row: dict[str, Any]) -> list[str]:
-    """What a mean over units hides."""
+    """What a mean over units hides. Rows of reports from before this was told say nothing."""
     one, said = row["estimate"], []
-    if one["n"] < row["meant"]:
+    if one["n"] < row.get("meant", 0):
         said.append(f"there in {one['n']} of {row['meant']} units")
     if one["error"] == 0 and one["n"] > 1:
         said.append("the same in every unit: is the metric at its end?")
-    if row["apart"] is not None and row["apart"] < 0.05:
+    if row.get("apart") is not None and row["apart"] < ALPHA:
         fine = row["unit"] == "raw"
         means = (
             f"{base} {shown(math.fsum(v for _, v in values) / len(values), fine)}"
