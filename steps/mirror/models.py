@@ -30,9 +30,8 @@ def register(
     """
     if uri.startswith(SERVED):
         return
-    parts = (start["study"], start["base"], start["arm"] or start["stage"])
-    name = ".".join(str(part) for part in parts if part is not None)
-    alias = "alone" if start["seed"] is None else f"seed{start['seed']}"
+    name = f"{start['study']}.{start['base']}.{start['arm'] or start['stage']}"
+    alias = f"seed{start['seed']}"
     try:
         client.create_registered_model(name)
     except MlflowException as error:

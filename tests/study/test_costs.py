@@ -196,6 +196,7 @@ def test_every_stage_has_its_cost(shape):
         assert found.start in machine.START, stage
         assert all(getattr(found, name) >= 0 for name in AMOUNTS), stage
         assert any(getattr(found, name) > 0 for name in AMOUNTS) or stage in LIGHT, stage
+        assert Speed().seconds(found) > 0, stage
         if stage not in PROCESSOR:
             assert sum(memory.held(stage, one).values()) > 0, stage
 

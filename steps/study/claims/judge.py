@@ -142,8 +142,8 @@ def _enough(row: dict[str, Any], alpha: float) -> int | None:
     """
     if fixed.about(parsed(row["effect"])):
         return None
-    bases = len(strata({base: dict(values) for base, values in row["units"].items()}))
-    return decide.enough(_estimate(row["estimate"]), row["interest"], bases, alpha)
+    one = _estimate(row["estimate"])
+    return decide.enough(one, row["interest"], int(one.n - one.freedom), alpha)
 
 
 def _estimate(one: dict[str, Any]) -> Estimate:

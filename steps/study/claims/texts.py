@@ -1,6 +1,6 @@
 """Claims and verdicts in plain words, and as tables in Markdown and LaTeX."""
 
-import math
+from statistics import fmean
 from typing import Any
 
 from steps.study import latex, markup, tables
@@ -66,7 +66,7 @@ def _minded(row: dict[str, Any]) -> list[str]:
     if row.get("apart") is not None and row["apart"] < ALPHA:
         fine = row["unit"] == "raw"
         means = (
-            f"{base} {shown(math.fsum(v for _, v in values) / len(values), fine)}"
+            f"{base} {shown(fmean(value for _, value in values), fine)}"
             for base, values in row["units"].items()
         )
         said.append(f"bases differ: {', '.join(means)}")

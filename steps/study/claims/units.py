@@ -1,7 +1,7 @@
 """A claim's effect, formed from the metrics of a study unit by unit."""
 
-import math
 from collections.abc import Iterable, Iterator
+from statistics import fmean
 from typing import Any
 
 from steps.study.claims.registry import Term, parsed
@@ -41,13 +41,13 @@ def strata(values: Units) -> dict[str, list[float]]:
     if len(seeds) == len(set(seeds)):
         return {base: list(of.values()) for base, of in values.items()}
     by_seed = {seed: [of[seed] for of in values.values() if seed in of] for seed in sorted(seeds)}
-    return {"seeds": [math.fsum(of) / len(of) for of in by_seed.values()]}
+    return {"seeds": [fmean(of) for of in by_seed.values()]}
 
 
 def units(effect: str, found: Any, params: Any, unit: str) -> tuple[Units, list[str]]:
     """An effect in each unit that has all its terms, and which terms no unit of the study has."""
     scale, terms = SCALES[unit], parsed(effect)
-    constant = scale * sum(term.weight for term in terms if not term.metrics)
+    beyond = bar(effect, unit)
     measured = [
         (term, {n: _series(found, params, term.arm, n) for n in _names(term.metrics, params)})
         for term in terms
@@ -65,7 +65,7 @@ def units(effect: str, found: Any, params: Any, unit: str) -> tuple[Units, list[
         seeds = set.intersection(*(set(values) for _, values in flat)) if flat else ()
         if seeds:
             made[base] = {
-                seed: constant + scale * sum(weight * values[seed] for weight, values in flat)
+                seed: -beyond + scale * sum(weight * values[seed] for weight, values in flat)
                 for seed in sorted(seeds)
             }
     return made, lacks or ([] if made else ["no seed has all of it"])
