@@ -1,5 +1,6 @@
 """A word-level tokenizer and the chat template of the bundled models."""
 
+from collections.abc import Sequence
 from typing import Any
 
 PAD, BOS, EOS, UNK, IMAGE = "<pad>", "<bos>", "<eos>", "<unk>", "<image>"
@@ -38,6 +39,12 @@ def tokenizer(words: list[str]) -> Any:
     )
     fast.chat_template = CHAT
     return fast
+
+
+def named(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """Each token as the vocabulary has it. A model can have rows for more: those are `<number>`."""
+    found = zip(ids, tokenizer.convert_ids_to_tokens(list(ids)), strict=True)
+    return [f"<{int(i)}>" if token is None else token for i, token in found]
 
 
 class Lexicon(dict):

@@ -48,10 +48,10 @@ class Trained(NamedTuple):
 
 def checks(params: Params, folder: Path, processes: int) -> Iterator[Line]:
     """Every check, one after another. processes: GPUs to share weights among; 0 without any."""
-    inputs = _questions(params, folder)
+    inputs = questions(params, folder)
 
     def train(method: str, **changed: Any) -> Trained:
-        return _trained(params, inputs, folder, method, changed)
+        return trained(params, inputs, folder, method, changed)
 
     whole = {}
     for method in ("sft", "dpo", "grpo"):
@@ -97,7 +97,7 @@ def _told(done: Trained) -> str:
     return f"loss {done.loss:.4f}, {done.seconds:.1f} s{memory}"
 
 
-def _questions(params: Params, folder: Path) -> dict[str, Path]:
+def questions(params: Params, folder: Path) -> dict[str, Path]:
     """The smoke study's questions and pairs, made here by their own stages."""
     from steps.data import items
     from steps.posttrain import pairs
@@ -116,7 +116,7 @@ def _view(params: Any, stage: str) -> Any:
     return view
 
 
-def _trained(
+def trained(
     params: Params, inputs: dict[str, Path], folder: Path, method: str, changed: dict[str, Any]
 ) -> Trained:
     """One run of a method's stage; changed: keys of `train`, or of `grpo`, with other values."""

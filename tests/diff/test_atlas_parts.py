@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from steps.diff.leaves import known, shown, tops
 from steps.diff.reading import ANSWER, IMAGE, QUESTION, Asked
+from steps.models.tokenizer import named, tokenizer
 
 
 def table(count=40, **columns):
@@ -127,3 +128,11 @@ def test_a_direction_promotes_what_the_unembedding_reads(vlm):
     rows = torch.randn(2, output.shape[1], generator=torch.Generator().manual_seed(0))
     through = tops.promoted(model, "residual.1", rows @ output.T)
     assert torch.allclose(tops.promoted(model, "heads.1", rows), through, atol=1e-5)
+
+
+def test_a_model_with_more_rows_than_its_tokenizer_has_words():
+    """As Qwen's: 151,936 rows, some 270 of them no token's. Lists of words name them all the same."""
+    words = tokenizer(["red", "square"])
+    assert len(words) == 7
+    assert tops.pieces(words, np.array([5, 9, 6])) == [" red", " <9>", " square"]
+    assert named(words, [6, 7]) == ["square", "<7>"]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from steps.diff import hooks, reading
 from steps.diff.reading import ANSWER, IMAGE, QUESTION, Asked
+from steps.models.tokenizer import named
 
 BLOCK = 2**25  # activations [tokens, features] of a dictionary held at once
 OFTEN = 3  # times that a word has to occur to be listed
@@ -99,7 +100,7 @@ def promoted(model: Any, site: str, directions: Tensor) -> Tensor:
 def pieces(tokenizer: Any, ids: Any) -> list[str]:
     """The text of each token, with a blank before it where a word begins."""
     marks = ("Ġ", "▁")  # of byte-level and of SentencePiece vocabularies
-    raw = tokenizer.convert_ids_to_tokens([int(i) for i in ids])
+    raw = named(tokenizer, [int(i) for i in ids])
     marked = any(token.startswith(marks) for token in tokenizer.get_vocab())
     return [
         (" " if not marked or token.startswith(marks) else "")

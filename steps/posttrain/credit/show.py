@@ -18,6 +18,7 @@ from trl.trainer.utils import pad
 
 from steps import ranks
 from steps.data.judge.judge import Judge
+from steps.models.tokenizer import named
 from steps.posttrain import rollouts
 
 FILE = "credit.html"
@@ -105,7 +106,7 @@ def _answer(
         f'<span class="word" title="{weight:.2f}" '
         f'style="background: rgba(47, 119, 194, {0.75 * max(weight, 0) / most:.3f})">'
         f"{escape(token)}</span> "
-        for token, weight in zip(tokenizer.convert_ids_to_tokens(ids), weights, strict=True)
+        for token, weight in zip(named(tokenizer, ids), weights, strict=True)
     )
     picture = io.BytesIO()
     image.save(picture, "PNG")

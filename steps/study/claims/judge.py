@@ -42,7 +42,6 @@ def told(found: Any, params: Any, papers: dict[str, Paper]) -> dict[str, Any]:
         for (number, claim), row in zip(paper.claims.items(), own, strict=True):
             word = _word(row, claim)
             row |= {"paper": name, "id": number, "verdict": word.word, "why": word.why}
-            row.pop("unseen", None)
             rows.append(row)
     return {
         "scope": scope(params),
@@ -129,9 +128,9 @@ def _weighed(found: Any, params: Any, claim: Claim) -> dict[str, Any]:
             "rest": _plain(rest, level),
             "explains": decide.explains(control, rest, claim.sign, claim.interest),
         }
-    row["unseen"] = [
-        name for name, effect in claim.sees.items() if not _seen(effect, found, params, claim.unit)
-    ]
+    row["known"] = {
+        name: _known(effect, found, params, claim.unit) for name, effect in claim.sees.items()
+    }
     return row
 
 
@@ -151,10 +150,13 @@ def _estimate(one: dict[str, Any]) -> Estimate:
     return Estimate(one["mean"], one["error"], one["freedom"], one["n"])
 
 
-def _seen(effect: str, found: Any, params: Any, unit: str) -> bool:
-    """Whether an effect that is known to be there was measured and is above 0."""
-    known = _measured(parsed(effect), units(effect, found, params, unit)[0], found, unit)
-    return known is not None and known.above(0) < decide.ALPHA
+def _known(effect: str, found: Any, params: Any, unit: str) -> dict[str, Any]:
+    """An effect that is known to be there: seen if it was measured and is above 0."""
+    one = _measured(parsed(effect), units(effect, found, params, unit)[0], found, unit)
+    told = {"effect": effect, "seen": one is not None and one.above(0) < decide.ALPHA}
+    if one is None:
+        return told
+    return told | {"estimate": _plain(one, 1 - decide.ALPHA), "bar": bar(effect, unit)}
 
 
 def _word(row: dict[str, Any], claim: Claim) -> decide.Verdict:
@@ -164,7 +166,8 @@ def _word(row: dict[str, Any], claim: Claim) -> decide.Verdict:
         return decide.Verdict("not testable", f"not measured: {', '.join(row['lacks'])}")
     by = [name for name, told in row["controls"].items() if told.get("explains")]
     own = _estimate(row["estimate"])
-    word = decide.verdict(own, claim.sign, row["differs"], row["negligible"], row["unseen"], by)
+    unseen = [name for name, told in row["known"].items() if not told["seen"]]
+    word = decide.verdict(own, claim.sign, row["differs"], row["negligible"], unseen, by)
     if word.word != "replicated":
         return word
     return decide.Verdict(word.word, "; ".join([word.why, *_unruled(row["controls"], claim.sign)]))

@@ -45,6 +45,18 @@ def controls(row: dict[str, Any]) -> list[str]:
     return lines
 
 
+def known(row: dict[str, Any]) -> list[str]:
+    """A line for each effect that is known to be there: what it came to, and whether it was seen.
+
+    None for rows of reports from before this was told.
+    """
+    return [
+        f"Has to be seen: {name} ({told['effect']}): {effect({**told, 'unit': row['unit']})}, "
+        f"{'seen' if told['seen'] else 'not seen'}."
+        for name, told in row.get("known", {}).items()
+    ]
+
+
 def reason(row: dict[str, Any]) -> str:
     """Why a verdict is what it is, what to mind, and how many units would decide an open one."""
     said = [row["why"]]

@@ -162,7 +162,11 @@ def test_an_instrument_that_did_not_see_may_not_deny(found):
     assert row(told(found, E=claim | {"sees": seen}))["verdict"] == "contradicted"
     assert row(told(found, E=claim | {"sees": seen | known}))["verdict"] == "inconclusive"
     absent = seen | {"gone": "dpo:vqa/lenient - none:vqa/lenient"}  # what was not asked is not seen
-    assert row(told(found, E=claim | {"sees": absent}))["why"].endswith("not seen was gone")
+    gone = row(told(found, E=claim | {"sees": absent}))
+    assert gone["why"].endswith("not seen was gone")
+    lines = texts.known(gone)  # what was known, how far it came, and what was not measured
+    assert len(lines) == 2 and lines[0].endswith("], seen.") and lines[1].endswith(": –, not seen.")
+    assert gone["known"]["gone"] == {"effect": absent["gone"], "seen": False}
 
 
 def test_primary_claims_are_corrected_together_and_others_apart(found):
