@@ -159,13 +159,15 @@ def main() -> None:
             params, said = lengthened(params, method, options.steps, inputs, options.answer)
             with ticks() as ended:
                 done = gpucheck.trained(params, inputs, folder, method, {})
-            step = statistics.median(b - a for a, b in zip(ended, ended[1:], strict=False))
+            each = [b - a for a, b in zip(ended, ended[1:], strict=False)]
+            step = statistics.median(each)
             told = planned(params, inputs["base"], method, options.gpu, len(ended), said)
             mfu = told["flops"] / step / (machine.gpu(options.gpu).bf16 * 1e12)
             print(
                 f"{method}: {done.memory:.1f} GiB (planned {told['gib']:.1f}, most of it "
-                f"{told['largest']}), {step:.2f} s a step (planned {told['step_s']:.2f}), "
-                f"{100 * mfu:.0f} % of the peak, {done.seconds:.0f} s in all",
+                f"{told['largest']}), {step:.2f} s a step (planned {told['step_s']:.2f}; one by "
+                f"one {', '.join(f'{one:.2f}' for one in each)}), {100 * mfu:.0f} % of the peak, "
+                f"{done.seconds:.0f} s in all",
                 flush=True,
             )
             found[method] = {"gib": done.memory, "step_s": step, "mfu": mfu,

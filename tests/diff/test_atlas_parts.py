@@ -131,7 +131,7 @@ def test_a_direction_promotes_what_the_unembedding_reads(vlm):
 
 
 def test_a_model_with_more_rows_than_its_tokenizer_has_words():
-    """As Qwen's: 151,936 rows, some 270 of them no token's. Lists of words name them all the same."""
+    """As Qwen's: 151,936 rows, some 270 of them no token's. They are named all the same."""
     words = tokenizer(["red", "square"])
     assert len(words) == 7
     assert tops.pieces(words, np.array([5, 9, 6])) == [" red", " <9>", " square"]
