@@ -19,6 +19,12 @@ def colours(arms: Any) -> dict[str, int]:
     return {"none": 0} | {arm: 1 + i % (len(ARMS) - 1) for i, arm in enumerate(others)}
 
 
+def repeated(arms: Any) -> set[str]:
+    """Arms whose colour an earlier one has. They are hollow or dashed where colour alone names."""
+    others = [arm for arm in arms if arm != "none"]
+    return set(others[len(ARMS) - 1 :])
+
+
 def begin() -> Any:
     """Matplotlib, set up for the page."""
     import matplotlib

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from steps.study import markup
-from steps.study.canvas import ARMS, begin, colours, write
+from steps.study.canvas import ARMS, begin, colours, repeated, write
 from steps.study.captions import CAPTIONS
 from steps.study.collect import Found
 from steps.study.rows import family
@@ -30,7 +30,8 @@ def drift(found: Found, params: Any, base: str, folder: Path) -> str | None:
             lines = [found.series(base, arm, f"drift/{measure}/{layer}") for layer in layers]
             if all(lines):
                 means = [sum(line.values()) / len(line) for line in lines]
-                panel.plot(layers, means, "o-", color=ARMS[number[arm]], lw=1.2, ms=3, label=arm)
+                style = "o--" if arm in repeated(params.arms) else "o-"
+                panel.plot(layers, means, style, color=ARMS[number[arm]], lw=1.2, ms=3, label=arm)
         panel.set_title(title)
         panel.tick_params(axis="x", labelrotation=60)
     panels[0].legend(frameon=False, fontsize=7)

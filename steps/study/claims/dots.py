@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from steps.study.canvas import colours
+from steps.study.canvas import colours, repeated
 from steps.study.markup import shown, text
 
 WIDTH, NAMES, LINE = 640, 190, 22
@@ -67,7 +67,7 @@ def against_dose(row: dict[str, Any]) -> str:
     level = place(0, 0)[1]
     parts = [f'<line class="zero" x1="60" x2="{WIDTH - 130}" y1="{level:.1f}" y2="{level:.1f}"/>']
     for i, (arm, points) in enumerate(told.items()):
-        style = f"a{number_of[arm]}"
+        style = f"a{number_of[arm]}{' hollow' if arm in repeated(told) else ''}"
         parts += [
             f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{text(arm)}</title>'
             "</circle>"

@@ -1,11 +1,12 @@
 """Claims judged on figures whose truth is known, and shown."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from steps.study.claims import judge, page, texts
+from steps.study.claims import dots, judge, page, texts
 from steps.study.claims.registry import Claim, Paper
 from steps.study.collect import Found
 
@@ -201,3 +202,11 @@ def test_the_page_escapes_what_it_is_given_and_says_how_many_would_tell(found):
     assert line.startswith(r"E. \textless{}script\textgreater{}alert(1)") and line.endswith(r"\\")
     assert line.count(" & ") == len(texts.HEAD) - 1
     assert "No claims" in page.section({"claims": judge.told(noisy, PARAMS, {})}, {})
+
+
+def test_arms_of_one_colour_are_told_apart_in_the_picture_by_dose():
+    arms = [f"arm{i}" for i in range(9)]
+    points = {arm: [[0.1 * i, 1.0 * i]] for i, arm in enumerate(arms)}
+    picture = dots.against_dose({"dose": points, "unit": "points"})
+    styles = dict(re.findall(r'class="(a\d(?: hollow)?)" [^>]*><title>(\w+)<', picture))
+    assert len(styles) == 9 and len(set(styles.values())) == 9
