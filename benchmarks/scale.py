@@ -5,7 +5,8 @@ python benchmarks/scale.py [--gpu h100] [--tower siglip2-so400m-patch16-384]
 
 A tower and a language model of public shapes (`known.yaml` of steps/study/costs), their weights
 drawn at random, are joined and post-trained by the stages' own code: a few steps of 16 of the smoke
-study's questions in bfloat16, activations computed again. Beside each figure stands the plan's: the
+study's questions (GRPO: 8 answers to each of 4), products in bfloat16, activations computed again.
+A step's time is the median of all but the first. Beside each figure stands the plan's: the
 GPU memory at the largest moment, and seconds a step. Nothing is learnt and nothing is fetched.
 Without a GPU it says so and exits with 0.
 """
@@ -19,7 +20,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from timing import tell
@@ -97,10 +97,11 @@ def planned(params: Any, path: Path, method: str, gpu: str, steps: int, said: in
         spoken = talk.Talk(spoken.asked, said, said, spoken.told, "as many as are allowed")
     told = getattr(params, method)
     case = work.Case(params, shape, spoken, method, told)
-    key = "steps" if method == "grpo" else "epochs"
     costs = []
     for times in (1, 2):
-        own = told.model_copy(update={key: times * getattr(told, key)})
+        count = times * steps
+        passes = {"epochs": count * params.train.batch / case.kept}  # as the plan counts them
+        own = told.model_copy(update={"steps": count} if method == "grpo" else passes)
         job = training.COSTS[method](work.Case(params, shape, spoken, method, own))
         one = machine.gpu(gpu)
         low = params.train.precision == "bfloat16"
@@ -134,6 +135,8 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=0, help="of adapters; 0: all weights")
     parser.add_argument("--answer", type=int, default=64, help="tokens of each answer GRPO samples")
     options = parser.parse_args()
+    if options.steps < 2:
+        parser.error("--steps: give 2 or more, since the first is not timed")
     os.environ["SIGHTLINE_MIRROR"] = "off"
     import torch
 
@@ -170,9 +173,8 @@ def main() -> None:
                 f"{done.seconds:.0f} s in all",
                 flush=True,
             )
-            found[method] = {"gib": done.memory, "step_s": step, "mfu": mfu,
-                             "planned": SimpleNamespace(**told).__dict__}  # fmt: skip
-    tell(**found)
+            found[method] = {"gib": done.memory, "step_s": step, "mfu": mfu, "planned": told}
+            tell(**found)  # after each: what is cut off later has told this
 
 
 def lengthened(params: Any, method: str, steps: int, inputs: Any, answer: int) -> tuple[Any, int]:

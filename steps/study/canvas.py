@@ -20,7 +20,10 @@ def colours(arms: Any) -> dict[str, int]:
 
 
 def repeated(arms: Any) -> set[str]:
-    """Arms whose colour an earlier one has. They are hollow or dashed where colour alone names."""
+    """Arms whose colour an earlier one has. They are hollow or dashed where colour alone names.
+
+    Of more than twice as many arms as colours two look the same.
+    """
     others = [arm for arm in arms if arm != "none"]
     return set(others[len(ARMS) - 1 :])
 

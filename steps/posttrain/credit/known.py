@@ -9,6 +9,7 @@ from torch import Tensor
 
 from steps.data.depends import marks
 from steps.models.sample import prompts
+from steps.models.tokenizer import named
 from steps.stage import StageError
 
 
@@ -37,7 +38,7 @@ def words(
         found = []
         for prompt, answer in zip(prompt_ids.tolist(), answer_ids.tolist(), strict=True):
             text = known[tuple(t for t in prompt if t != pad)]
-            found.append(marks(kinds[text], text, tokenizer.convert_ids_to_tokens(answer)))
+            found.append(marks(kinds[text], text, named(tokenizer, answer)))
         return torch.tensor(found, dtype=torch.bool)
 
     return depends

@@ -66,8 +66,9 @@ def against_dose(row: dict[str, Any]) -> str:
 
     level = place(0, 0)[1]
     parts = [f'<line class="zero" x1="60" x2="{WIDTH - 130}" y1="{level:.1f}" y2="{level:.1f}"/>']
+    again = repeated(told)
     for i, (arm, points) in enumerate(told.items()):
-        style = f"a{number_of[arm]}{' hollow' if arm in repeated(told) else ''}"
+        style = f"a{number_of[arm]}{' hollow' if arm in again else ''}"
         parts += [
             f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{text(arm)}</title>'
             "</circle>"

@@ -110,7 +110,7 @@ def _about(row: dict[str, Any]) -> str:
     lines = [f"Published: {row['published']} ({row['source']})."]
     lines += [f"Expected sign: {texts.sign(row)}."]
     lines += [f"Effect: {row['effect']}."] if row.get("effect") else []
-    lines += texts.known(row)
+    lines += [f"Has to be seen: {line}." for line in texts.known(row)]
     return "".join(f'<p class="caption">{text(line)}</p>' for line in lines)
 
 

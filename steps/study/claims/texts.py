@@ -18,7 +18,7 @@ def how(told: dict[str, Any]) -> str:
         f"A unit is a seed of a base, on which all arms share questions and draws; intervals are "
         f"{level} t intervals over units, with bases as strata (on a "
         "benchmark, over units and questions): they speak of these bases, on other draws, and it "
-        f"is said where bases differ. Below {told['fewest']} units "
+        f"is said where bases differ (p < .05, uncorrected). Below {told['fewest']} units "
         "nothing is decided. Primary claims (in bold) are decided together, paper by paper (Holm); "
         "the others are described, corrected by Benjamini and Hochberg. Equivalent: within the "
         "smallest effect of interest by two one-sided tests."
@@ -46,13 +46,13 @@ def controls(row: dict[str, Any]) -> list[str]:
 
 
 def known(row: dict[str, Any]) -> list[str]:
-    """A line for each effect that is known to be there: what it came to, and whether it was seen.
+    """A line for each effect that has to be seen: what it came to, and whether it was seen.
 
-    None for rows of reports from before this was told.
+    No lines for rows of reports from before this was told.
     """
     return [
-        f"Has to be seen: {name} ({told['effect']}): {effect({**told, 'unit': row['unit']})}, "
-        f"{'seen' if told['seen'] else 'not seen'}."
+        f"{name} ({told['effect']}): {effect({**told, 'unit': row['unit']})}, "
+        f"{'seen' if told['seen'] else 'not seen'}"
         for name, told in row.get("known", {}).items()
     ]
 
@@ -112,6 +112,13 @@ def markdown(told: dict[str, Any]) -> str:
     for name, paper in told["papers"].items():
         table = tables.markdown(list(HEAD), _rows(told, name, "{id}. **{says}**", "{id}. {says}"))
         parts.append(f"## {paper['name']}\n\n{paper['source']}\n\n{table}\n")
+        asked: dict[str, list[str]] = {}
+        for row in told["rows"]:
+            for line in known(row) if row["paper"] == name else ():
+                asked.setdefault(line, []).append(row["id"])
+        lines = [f"- for {', '.join(claims)}: {line}\n" for line, claims in asked.items()]
+        if lines:
+            parts += ["Has to be seen before a claim is denied:\n\n", *lines, "\n"]
     return "".join(parts)
 
 

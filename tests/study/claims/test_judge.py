@@ -166,7 +166,7 @@ def test_an_instrument_that_did_not_see_may_not_deny(found):
     gone = row(told(found, E=claim | {"sees": absent}))
     assert gone["why"].endswith("not seen was gone")
     lines = texts.known(gone)  # what was known, how far it came, and what was not measured
-    assert len(lines) == 2 and lines[0].endswith("], seen.") and lines[1].endswith(": –, not seen.")
+    assert len(lines) == 2 and lines[0].endswith("], seen") and lines[1].endswith(": –, not seen")
     assert gone["known"]["gone"] == {"effect": absent["gone"], "seen": False}
 
 
