@@ -150,5 +150,21 @@ def _described(client: Any, study: str, seen: Notes) -> None:
     text = about.experiment(study, seen.get("title", ""), link, seen.get("claims", {}))
     if seen.get("about") != about.digest(text):
         tags = client.get_experiment(number).tags
-        about.describe(text, tags, lambda k, v: client.set_experiment_tag(number, k, v))
+        about.describe(text, tags, lambda k, v: _tagged(client, number, k, v))
         seen["about"] = about.digest(text)
+
+
+def _tagged(client: Any, number: str, key: str, value: str) -> None:
+    """Set a tag of the experiment, which other clones may be about to set for the first time too.
+
+    MLflow's server then adds it twice, which its database refuses to the later one; asked once
+    more it finds the tag there and changes it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.set_experiment_tag(number, key, value)
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":
+            raise
+        client.set_experiment_tag(number, key, value)

@@ -1,6 +1,8 @@
 """Names and descriptions: the same scheme for every run, and a reader's own words stay."""
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import RestException
 
 from steps import track
 from steps.mirror import about
@@ -63,6 +65,27 @@ def test_runs_and_the_study_are_described(root):
     assert told.startswith("**Is it so?**") and "neither confirm nor refute" in told
     assert f"(#/experiments/{study.experiment_id}/runs/{groups['study'].info.run_id}/" in told
     assert study.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+@pytest.mark.parametrize(("code", "again"), [("BAD_REQUEST", True), ("INTERNAL_ERROR", False)])
+def test_another_clone_may_describe_the_study_at_the_same_time(root, monkeypatch, code, again):
+    """The server refuses the later of two first writes of a tag; other errors are not for us."""
+    write, refused = MlflowClient.set_experiment_tag, set()
+
+    def later(self, number, key, value):
+        if key not in refused:
+            refused.add(key)
+            raise RestException({"error_code": code, "message": "UniqueViolation"})
+        write(self, number, key, value)
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", later)
+    whole_stage(root, about=ABOUT)
+    if not again:
+        with pytest.raises(RestException):
+            sync(root)
+        return
+    sync(root)
+    assert about.NOTE in client(root).get_experiment_by_name("study").tags and len(refused) == 2
 
 
 def test_a_description_follows_the_study_unless_a_reader_has_written_one(root):
