@@ -59,14 +59,14 @@ def against_dose(row: dict[str, Any]) -> str:
     flat = [point for points in told.values() for point in points]
     top = max(max(x for x, _ in flat), 1e-12)
     low, high = min(0.0, *(y for _, y in flat)), max(0.0, *(y for _, y in flat))
-    span, number_of, height = (high - low) or 1.0, colours(told), 220
+    span, height = (high - low) or 1.0, 220
+    number_of, again = colours(row["dose"]), repeated(row["dose"])
 
     def place(x: float, y: float) -> tuple[float, float]:
         return 60 + (WIDTH - 200) * x / top, 12 + (height - 46) * (high - y) / span
 
     level = place(0, 0)[1]
     parts = [f'<line class="zero" x1="60" x2="{WIDTH - 130}" y1="{level:.1f}" y2="{level:.1f}"/>']
-    again = repeated(told)
     for i, (arm, points) in enumerate(told.items()):
         style = f"a{number_of[arm]}{' hollow' if arm in again else ''}"
         parts += [

@@ -66,7 +66,8 @@ def spelt(term: Term) -> str:
 def dosed(effect: str, found: Any, params: Any, unit: str) -> dict[str, list[list[float]]]:
     """For each arm, seed by seed: how far it moved the tower, and what it gained over the base.
 
-    The gain is of the effect's first metric. Empty where that is no arm's, or nothing is trained.
+    The gain is of the effect's first metric. Empty where that is no arm's. An arm without such
+    figures has no points and keeps its place, from which pictures take its colour.
     """
     first = next((term for term in parsed(effect) if term.metrics), None)
     if first is None or first.arm in (None, "none"):
@@ -76,14 +77,12 @@ def dosed(effect: str, found: Any, params: Any, unit: str) -> dict[str, list[lis
     for arm in (arm for arm in params.arms if arm != "none"):
         gain, _ = units(f"{arm}:{metric} - none:{metric}", found, params, unit)
         moved, _ = units(f"{arm}:{DOSE}", found, params, "raw")
-        points = [
+        told[arm] = [
             [moved[base][seed], value]
             for base, values in gain.items()
             for seed, value in values.items()
             if seed in moved.get(base, {})
         ]
-        if points:
-            told[arm] = points
     return told
 
 

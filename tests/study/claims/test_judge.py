@@ -210,3 +210,6 @@ def test_arms_of_one_colour_are_told_apart_in_the_picture_by_dose():
     picture = dots.against_dose({"dose": points, "unit": "points"})
     styles = dict(re.findall(r'class="(a\d(?: hollow)?)" [^>]*><title>(\w+)<', picture))
     assert len(styles) == 9 and len(set(styles.values())) == 9
+    fewer = dots.against_dose({"dose": points | {"arm0": []}, "unit": "points"})
+    kept = dict(re.findall(r'class="(a\d(?: hollow)?)" [^>]*><title>(\w+)<', fewer))
+    assert kept == {style: arm for style, arm in styles.items() if arm != "arm0"}
