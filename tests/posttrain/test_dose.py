@@ -69,3 +69,16 @@ def test_divergence_is_over_response_tokens_alone(parts, items):
     found = dose.Frozen(base, processor, items).divergence(model)
     assert found == pytest.approx(total / count, rel=1e-4)
     assert found > 0.01
+
+
+def test_words_are_foretold_where_they_are_said_alone(parts, items):
+    """With a vocabulary of 150,000 and images of 600 tokens the rest is most of a GPU."""
+    model, _, processor = parts
+    rows = []
+    hook = model.lm_head.register_forward_hook(lambda _, __, out: rows.append(out.shape[1]))
+    frozen = dose.Frozen(model, processor, items)
+    hook.remove()
+    longest = [int((batch["labels"] != -100).sum(1).max()) for batch in frozen.batches]
+    widths = [batch["labels"].shape[1] for batch in frozen.batches]
+    for kept, said, whole in zip(rows, longest, widths, strict=True):
+        assert said <= kept < whole - model.config.image_seq_length

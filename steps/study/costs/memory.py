@@ -81,12 +81,15 @@ def _arm(stage: str, case: Case) -> dict[str, float]:
         if told.beta and not alike.lora.rank:
             found["reference"] = 4.0 * every / share
     training = _kept(case, tokens, images, size, alike.recompute)
+    moments = [found | training, found | sampling]
     words = 4.0 * ITEMS * case.talk.said * case.shape.vocabulary
-    ended = {"comparison": 8.0 * every + words}
-    asking = {}
+    copies = 2.0 * low * every / share  # autocast's; gone by the end, as gradients are
+    kept = {name: value for name, value in found.items() if name != "gradients"}
+    compared = {"weights": found["weights"] - copies, "comparison": 8.0 * every + words}
+    moments.append(kept | compared)
     if stage == "dpo" and not alike.lora.rank:  # before gradients and moments are there
-        asking = {"reference": 4.0 * every - found["gradients"] - found["optimiser"]}
-    return found | max(training, sampling, ended, asking, key=lambda of: sum(of.values()))
+        moments.append({"weights": found["weights"], "reference": 4.0 * every})
+    return max(moments, key=lambda held: sum(held.values()))
 
 
 def _recipe(stage: str, case: Case) -> dict[str, float]:
