@@ -19,6 +19,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,22 +91,22 @@ def ticks() -> Iterator[list[float]]:
 
 def planned(params: Any, path: Path, method: str, gpu: str, steps: int, said: int) -> dict:
     """What the plan says: GiB, seconds and FLOPs a step. said: tokens of an answer, 0 as drawn."""
+    from steps.models import load
     from steps.study.costs import machine, memory, shapes, talk, training, work
 
-    shape = shapes.of(_config(path), "drawn", path / "instruct")
+    shape = shapes.of(load.settings(path / "instruct"), "drawn", path / "instruct")
     spoken = talk.talk(params, shape)
     if said:
         spoken = talk.Talk(spoken.asked, said, said, spoken.told, "as many as are allowed")
     told = getattr(params, method)
     case = work.Case(params, shape, spoken, method, told)
+    one, low = machine.gpu(gpu), params.train.precision == "bfloat16"
     costs = []
     for times in (1, 2):
         count = times * steps
         passes = {"epochs": count * params.train.batch / case.kept}  # as the plan counts them
         own = told.model_copy(update={"steps": count} if method == "grpo" else passes)
-        job = training.COSTS[method](work.Case(params, shape, spoken, method, own))
-        one = machine.gpu(gpu)
-        low = params.train.precision == "bfloat16"
+        job = training.COSTS[method](replace(case, told=own))
         costs.append((one.seconds(job, machine.Speed(), machine.MFU, low), job.counted))
     held = memory.held(method, case)
     (first, counted), (second, more) = costs
@@ -114,12 +116,6 @@ def planned(params: Any, path: Path, method: str, gpu: str, steps: int, said: in
         "flops": (more - counted) / steps,
         "largest": max(held, key=lambda kind: held[kind]),
     }
-
-
-def _config(path: Path) -> Any:
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(path / "instruct", local_files_only=True)
 
 
 def main() -> None:
@@ -159,10 +155,11 @@ def main() -> None:
         inputs = gpucheck.questions(params, folder)
         inputs["base"] = base(folder, options.tower, options.language, options.layers)
         for method in options.methods:
-            params, said = lengthened(params, method, options.steps, inputs, options.answer)
+            params = lengthened(params, method, options.steps, inputs, options.answer)
+            said = options.answer if method == "grpo" else 0
             with ticks() as ended:
                 done = gpucheck.trained(params, inputs, folder, method, {})
-            each = [b - a for a, b in zip(ended, ended[1:], strict=False)]
+            each = [after - before for before, after in pairwise(ended)]
             step = statistics.median(each)
             told = planned(params, inputs["base"], method, options.gpu, len(ended), said)
             mfu = told["flops"] / step / (machine.gpu(options.gpu).bf16 * 1e12)
@@ -177,19 +174,18 @@ def main() -> None:
             tell(**found)  # after each: what is cut off later has told this
 
 
-def lengthened(params: Any, method: str, steps: int, inputs: Any, answer: int) -> tuple[Any, int]:
-    """Params with as many optimiser steps of a method, and tokens of an answer it samples or 0."""
+def lengthened(params: Any, method: str, steps: int, inputs: Any, answer: int) -> Any:
+    """Params with as many optimiser steps of a method. answer: tokens of each that GRPO samples."""
     from steps.posttrain import questions
 
     if method == "grpo":
         told = {"steps": steps, "prompts": 4, "generations": 8, "max_tokens": answer,
                 "micro_batch": 8, "measure_every": 0}  # fmt: skip
-        said = answer
     else:
         count = len(questions.kept(inputs["pairs"]))
-        told, said = {"epochs": steps * params.train.batch / count}, 0
+        told = {"epochs": steps * params.train.batch / count}
     own = getattr(params, method).model_copy(update=told)
-    return params.model_copy(update={method: own}), said
+    return params.model_copy(update={method: own})
 
 
 if __name__ == "__main__":

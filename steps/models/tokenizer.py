@@ -1,6 +1,5 @@
-"""A word-level tokenizer and the chat template of the bundled models."""
+"""The bundled models' word-level tokenizer and chat template, and names of any model's tokens."""
 
-from collections.abc import Sequence
 from typing import Any
 
 PAD, BOS, EOS, UNK, IMAGE = "<pad>", "<bos>", "<eos>", "<unk>", "<image>"
@@ -41,10 +40,10 @@ def tokenizer(words: list[str]) -> Any:
     return fast
 
 
-def named(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+def named(tokenizer: Any, ids: list[int]) -> list[str]:
     """Each token as the vocabulary has it. A model can have rows for more: those are `<number>`."""
-    found = zip(ids, tokenizer.convert_ids_to_tokens(list(ids)), strict=True)
-    return [f"<{int(i)}>" if token is None else token for i, token in found]
+    found = zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)
+    return [f"<{i}>" if token is None else token for i, token in found]
 
 
 class Lexicon(dict):

@@ -23,14 +23,14 @@ def drift(found: Found, params: Any, base: str, folder: Path) -> str | None:
     if not layers:
         return None
     layers = sorted(layers, key=lambda layer: (layer == "proj", len(layer), layer))
-    plt, number = begin(), colours(params.arms)
+    plt, number, again = begin(), colours(params.arms), repeated(params.arms)
     plot, panels = plt.subplots(1, len(PANELS), figsize=(10.4, 2.7), layout="constrained")
     for panel, (measure, title) in zip(panels, PANELS.items(), strict=True):
         for arm in params.arms:
             lines = [found.series(base, arm, f"drift/{measure}/{layer}") for layer in layers]
             if all(lines):
                 means = [sum(line.values()) / len(line) for line in lines]
-                style = "o--" if arm in repeated(params.arms) else "o-"
+                style = "o--" if arm in again else "o-"
                 panel.plot(layers, means, style, color=ARMS[number[arm]], lw=1.2, ms=3, label=arm)
         panel.set_title(title)
         panel.tick_params(axis="x", labelrotation=60)

@@ -62,7 +62,8 @@ def _arm(stage: str, case: Case) -> dict[str, float]:
     low = alike.precision == "bfloat16"
     size, share = (2 if low else 4), (alike.processes if alike.shard else 1)
     trained, every = sum(case.trained(told.parts).values()), case.shape.parameters
-    found = formulas.states(trained, every - trained * (not alike.lora.rank), low)
+    frozen = every - trained * (not alike.lora.rank)
+    found = formulas.states(trained, frozen, low)
     found = {name: value / share for name, value in found.items()}
     micro = min(alike.micro_batch, alike.batch // alike.processes)
     tokens, images = micro * case.whole, micro
@@ -83,10 +84,10 @@ def _arm(stage: str, case: Case) -> dict[str, float]:
     training = _kept(case, tokens, images, size, alike.recompute)
     moments = [found | training, found | sampling]
     words = 4.0 * ITEMS * case.talk.said * case.shape.vocabulary
-    copies = 2.0 * low * every / share  # autocast's; gone by the end, as gradients are
+    # By the end autocast's copies and the gradients are gone.
+    alone = formulas.states(trained, frozen, low=False)["weights"] / share
     kept = {name: value for name, value in found.items() if name != "gradients"}
-    compared = {"weights": found["weights"] - copies, "comparison": 8.0 * every + words}
-    moments.append(kept | compared)
+    moments.append(kept | {"weights": alone, "comparison": 8.0 * every + words})
     if stage == "dpo" and not alike.lora.rank:  # before gradients and moments are there
         moments.append({"weights": found["weights"], "reference": 4.0 * every})
     return max(moments, key=lambda held: sum(held.values()))
